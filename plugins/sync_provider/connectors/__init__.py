@@ -1,0 +1,1 @@
+"""One protocol, one package per family of systems. Third-party errors are translated here, once."""

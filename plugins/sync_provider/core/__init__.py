@@ -1,0 +1,1 @@
+"""Pure rules: errors, mapping models, types, changes, guards. No I/O, no clock, no Airflow, no pandas."""

@@ -1,0 +1,54 @@
+"""What a run was asked to do, and what its plan says will change. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+PHASES = ("extract", "validate", "plan", "approve", "backup", "load", "report")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunParams:
+    """What a person may ask of one run; Airflow's DAG Params and the command line's options.
+
+    Args:
+        dry_run: stop after the plan; write nothing.
+        full_refresh: ignore the cursor and the files already read; the cursor still only moves forward.
+        since: read records at or after this cursor value (canonical text); overrides the stored cursor.
+        until: read records before this cursor value.
+        limit: at most this many records, > 0.
+        keys: only these keys, as canonical text; composite keys join their parts with ``|``.
+        allow_deletes_once: let this run pass the deletion guards.
+    """
+
+    dry_run: bool = False
+    full_refresh: bool = False
+    since: str | None = None
+    until: str | None = None
+    limit: int | None = None
+    keys: tuple[str, ...] = ()
+    allow_deletes_once: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "keys": list(self.keys)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSummary:
+    """A plan in numbers. A number that cannot be known without writing is None, never 0.
+
+    Args:
+        digest: SHA-256, hex, of the change set; equal plans have equal digests.
+        existing: records in the destination now; None where the mode does not look (append).
+    """
+
+    digest: str
+    inserts: int | None
+    updates: int | None
+    deletes: int | None
+    unchanged: int | None
+    existing: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,122 @@
+"""The two ends of an integration, as a mapping declares them. No I/O.
+
+An endpoint says where data is; how to get at it (`connections`) and how to read it (`connectors`) live elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+
+T = TypeVar("T")
+Items = Annotated[tuple[T, ...], Strict(strict=False)]
+"""A YAML list, kept as a tuple; its items stay strict."""
+
+
+class Model(BaseModel):
+    """Base of every mapping model: unknown keys are errors, values are not silently turned into other types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class FileEndpoint(Model):
+    """What CSV and Excel endpoints share."""
+
+    connection: str | None = None
+    """Airflow connection of type `fs` whose `extra.path` is the root that files must stay under. Default: the
+    directory of `[sync_provider] files_root`."""
+    path: str
+    """File below the root, or an fsspec URL. As a source it may be a pattern (`in/*.csv`)."""
+    header_row: int = Field(default=1, ge=0)
+    """1-based row that holds the column names; 0: there is none, and columns are named `column_1`, `column_2`…"""
+    only_new: bool = False
+    """Read only files whose content has not been read by this integration before (by SHA-256)."""
+    settle: str = "PT0S"
+    """ISO 8601 duration for which size and modification time must not have changed; a younger file is deferred."""
+
+
+class CsvEndpoint(FileEndpoint):
+    """Delimited text. `airflow-sync inspect FILE` finds these values and says how sure it is."""
+
+    type: Literal["csv"]
+    encoding: str = "utf-8"
+    """Python codec name: `utf-8` (a byte order mark is accepted), `utf-8-sig` (one is written), `utf-16`, `cp1252`…"""
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    quote: str | None = Field(default='"', min_length=1, max_length=1)
+    """Quote character, doubled inside a value; null: values are never quoted."""
+    decimal: Literal[".", ","] = "."
+    """Decimal mark of number fields that have no expression of their own; spaces, and the other mark where it
+    stands between groups of three digits, are taken as thousands separators."""
+    date_order: Literal["ymd", "dmy", "mdy"] = "ymd"
+    """Order of the parts of date and timestamp fields that have no expression. Years have four digits."""
+    null_values: Items[str] = ()
+    """Texts that mean null besides an empty value that is not quoted (a quoted empty value is an empty text)."""
+    formulas: Literal["escape", "keep"] = "escape"
+    """Writing: a text that a spreadsheet would run (`=…`, `+…`, `-…`, `@…`, tab, carriage return) gets a leading `'`,
+    which is taken off again when we read the file. `keep` writes it as it is."""
+    line_end: Literal["\n", "\r\n"] = "\n"
+    """Line end written; every line end is read."""
+
+
+class ExcelEndpoint(FileEndpoint):
+    """An Excel workbook (`.xlsx`, and for reading `.xls`, `.xlsb`, `.ods`)."""
+
+    type: Literal["excel"]
+    sheet: str | int = 0
+    """Name, 0-based index, or `/regular expression/`: all sheets whose whole name matches."""
+    sheet_field: str | None = None
+    """Adds a source column of this name that holds the sheet's name."""
+    decimal: Literal[".", ","] = "."
+    """Decimal mark of *text* cells found in number fields; number cells need none."""
+    date_order: Literal["ymd", "dmy", "mdy"] = "ymd"
+    """Order of the parts of *text* cells found in date fields; date cells need none."""
+    style: Literal["table", "plain"] = "table"
+    """Writing a new sheet: `table` freezes and formats the header, sets column widths, number and date formats."""
+
+
+class SqlEndpoint(Model):
+    """A table or query of a SQL database, through SQLAlchemy; SQLite and PostgreSQL have bulk paths."""
+
+    type: Literal["sql"]
+    connection: str
+    """Airflow connection id (`sqlite`, `postgres`, or any with a SQLAlchemy dialect)."""
+    table: str | None = None
+    """`table` or `schema.table`; checked against the catalogue and quoted."""
+    query: str | None = None
+    """One SELECT statement; reading only."""
+    create: bool = True
+    """Writing: create the table with the mapped types when it does not exist."""
+
+    @model_validator(mode="after")
+    def _one_of(self) -> SqlEndpoint:
+        if (self.table is None) == (self.query is None):
+            raise ValueError("give either table or query")
+        return self
+
+
+class GoogleSheetsEndpoint(Model):
+    """A tab of a Google spreadsheet."""
+
+    type: Literal["google_sheets"]
+    connection: str
+    """Airflow connection of type `google_cloud_platform`; `extra.base_url` points it at the local sandbox."""
+    spreadsheet: str
+    """The id in the spreadsheet's URL."""
+    sheet: str | int | SheetGid = 0
+    """Title, 0-based index, `/regular expression/`, or `{gid: 123}`."""
+    header_row: int = Field(default=1, ge=1)
+
+
+class SheetGid(Model):
+    """A tab by the number that stays with it when it is renamed."""
+
+    gid: int = Field(ge=0)
+
+
+GoogleSheetsEndpoint.model_rebuild()
+
+Endpoint = Annotated[
+    CsvEndpoint | ExcelEndpoint | SqlEndpoint | GoogleSheetsEndpoint,
+    Field(discriminator="type"),
+]

@@ -1,0 +1,261 @@
+"""One mapping: everything a YAML file can declare. No I/O.
+
+The JSON Schema, the reference page and the configuration form are generated from these models. Values are structural
+here; SQL expressions are checked by `engine.expressions`, names by the connectors.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from sync_provider.core.durations import parse_duration
+from sync_provider.core.endpoints import Endpoint, Items, Model
+from sync_provider.core.errors import MappingError
+from sync_provider.core.schema import LogicalType, parse_type
+
+ID_RULE = "1 to 80 characters a-z, 0-9 and _, starting with a letter"
+_ID = re.compile(r"[a-z][a-z0-9_]{0,79}")
+
+
+def _check_id(value: str) -> str:
+    if not _ID.fullmatch(value):
+        raise ValueError(f"{value[:100]!r} is no valid id; use {ID_RULE}")
+    return value
+
+
+def _check_duration(value: str) -> str:
+    parse_duration(value)
+    return value
+
+
+def _check_type(value: str) -> str:
+    try:
+        return str(parse_type(value))
+    except MappingError as error:
+        raise ValueError(f"{error.message}. {error.hint}") from error
+
+
+def _check_share(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"(100|\d{1,2})(\.\d+)?\s*%", value):
+        raise ValueError(f"{value!r} is neither a number of records nor a percentage such as 5%")
+    return value
+
+
+Duration = Annotated[str, AfterValidator(_check_duration)]
+Share = Annotated[int | str, BeforeValidator(_check_share)]
+"""A number of records (``20``) or a share of them (``5%``)."""
+
+
+class FieldMapping(Model):
+    """One field: a source column, a destination column, a type between them."""
+
+    source: str
+    """Name of the source column."""
+    destination: str
+    """Name of the destination column; expressions, keys, rules and filters use this name."""
+    type: Annotated[str, AfterValidator(_check_type)] = "string"
+    """string, integer, decimal(p,s), double, boolean, date, timestamp or json."""
+    to_destination: str | None = None
+    """DuckDB expression over `value` (the source's raw value) and other source columns, giving the destination's value."""
+    to_source: str | None = None
+    """Two-way: the expression back."""
+    direction: Literal["both", "to_destination", "to_source"] = "both"
+    nulls: Literal["clear", "keep", "skip"] = "clear"
+    """What a null does to an existing value: `clear` it, `keep` it, or `skip` the record's update altogether."""
+    optional: bool = False
+    """The source may lack this column: then the destination's column is left alone, which is not the same as null."""
+
+    @property
+    def logical_type(self) -> LogicalType:
+        return parse_type(self.type)
+
+
+class Expectation(Model):
+    """One Great Expectations expectation, by its own name and arguments."""
+
+    type: str
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    severity: Literal["critical", "warning", "info"] = "critical"
+    """`critical` failures leave the batch (quarantine) or stop it; `warning` and `info` are reported only."""
+
+
+class Validation(Model):
+    """What records must satisfy, and what becomes of those that do not."""
+
+    expectations: Items[Expectation] = ()
+    on_failure: Literal["quarantine", "fail", "warn"] = "quarantine"
+    max_rejected: Share = "100%"
+    """More rejected records than this trip the batch: nothing is written."""
+    on_partial: Literal["success", "fail"] = "success"
+    """State of the `report` task when some records were rejected."""
+    atomic: bool = False
+    """All or nothing: one rejected record stops the batch."""
+
+
+class Incremental(Model):
+    """Read only records whose cursor is at or after the last one committed."""
+
+    cursor: str
+    """Destination name of the field to follow: an integer, date, timestamp, decimal or string that only grows."""
+    lookback: Duration = "PT0S"
+    """How far before the last cursor to read again, for records that arrive late (date and timestamp cursors)."""
+
+
+class Conflicts(Model):
+    """Two-way only: who wins where both sides changed the same field."""
+
+    policy: Literal["merge", "source_wins", "destination_wins", "newest", "manual", "keep_both"] = "merge"
+    granularity: Literal["cell", "row"] = "cell"
+    change_time: dict[Literal["source", "destination"], str] = Field(default_factory=dict)
+    fields: dict[str, Literal["merge", "source_wins", "destination_wins", "newest", "manual", "keep_both"]] = Field(
+        default_factory=dict
+    )
+
+
+class Guards(Model):
+    """Brakes: when one trips, nothing is written until a person agrees."""
+
+    max_deletes: Share = "20%"
+    window: Duration = "P1D"
+    max_deletes_in_window: Share = "40%"
+    empty_source: Literal["trip", "allow"] = "trip"
+    """Whether a source without records trips a `mirror` or `replace` over a destination that has some."""
+    on_trip: Literal["ask", "fail"] = "ask"
+    approval_timeout: Duration = "PT24H"
+
+
+class Limits(Model):
+    """Bounds on waiting for other systems."""
+
+    total_wait: Duration = "PT30M"
+    requests_per_minute: int | None = Field(default=None, ge=1)
+
+
+class AssetSchedule(Model):
+    """Start when assets were updated, alone or with a clock beside them."""
+
+    assets: Items[str] = Field(min_length=1)
+    cron: str | None = None
+
+
+class Notifier(Model):
+    """An Airflow notifier from the deployment's allow-list `[sync_provider] notifiers`."""
+
+    name: str
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+
+
+class Alerts(Model):
+    """Who hears of what. One message per change of state, and one on recovery."""
+
+    emails: Items[str] = ()
+    on: Items[Literal["failure", "conflict", "rejected", "anomaly"]] = ("failure",)
+    notifiers: Items[Notifier] = ()
+
+
+class Webhook(Model):
+    """An outbound notification."""
+
+    connection: str
+    events: Items[str] = ("run.succeeded", "run.failed")
+
+
+class Backup(Model):
+    """Copies of the records about to change."""
+
+    keep: int = Field(default=10, ge=1)
+    """Backups kept; the last verified one is never removed."""
+
+
+class AirflowOptions(Model):
+    """Airflow's own knobs, passed on as they are."""
+
+    owner: str = "data"
+    tags: Items[str] = ()
+    retries: int = Field(default=3, ge=0, le=20)
+    retry_delay: Duration = "PT1M"
+    execution_timeout: Duration | None = "PT1H"
+    pool: str | None = None
+    queue: str | None = None
+    priority_weight: int = Field(default=1, ge=1)
+    max_active_runs: int = Field(default=1, ge=1)
+
+
+class Mapping(Model):
+    """One integration: two endpoints, a direction, a field mapping, rules, a schedule, alerts."""
+
+    version: Literal[1]
+    id: Annotated[str, AfterValidator(_check_id)]
+    description: str = ""
+    mode: Literal["import", "export", "bidirectional"]
+    """`import` (into our systems) and `export` (out of them) both flow source → destination; they differ as labels."""
+    source: Endpoint
+    destination: Endpoint
+    key: Items[str] = ()
+    """Destination names of the fields that identify a record."""
+    fields: Items[FieldMapping] = Field(min_length=1)
+    filter: str | None = None
+    """One boolean DuckDB expression over destination names; records for which it is not true are filtered out."""
+    write: Literal["append", "replace", "upsert", "mirror"] = "upsert"
+    incremental: Incremental | None = None
+    validation: Validation = Field(default_factory=Validation)
+    conflicts: Conflicts | None = None
+    deletes: Literal["none", "propagate", "to_destination", "to_source"] = "none"
+    delete_grace: Duration = "P0D"
+    guards: Guards = Field(default_factory=Guards)
+    limits: Limits = Field(default_factory=Limits)
+    schedule: str | AssetSchedule | None = None
+    """cron, preset (`@daily`), ISO 8601 duration, `realtime`, null, or `{assets: […], cron: …}`."""
+    timezone: str = "Europe/Paris"
+    start_date: str | None = None
+    """ISO date, in `timezone`, of the first scheduled interval; default 2025-01-01."""
+    alerts: Alerts = Field(default_factory=Alerts)
+    webhooks: Items[Webhook] = ()
+    backup: Backup = Field(default_factory=Backup)
+    airflow: AirflowOptions = Field(default_factory=AirflowOptions)
+
+    @property
+    def dag_id(self) -> str:
+        return f"sync__{self.id}"
+
+    def endpoint(self, side: Literal["source", "destination"]) -> Endpoint:
+        return self.source if side == "source" else self.destination
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Mapping:
+        problems = list(_inconsistencies(self))
+        if problems:
+            # pydantic keeps one error per raise: the loader places each of these by its own path.
+            raise PydanticCustomError("inconsistent", "{summary}", {"summary": problems[0][1], "problems": problems})
+        return self
+
+
+def _inconsistencies(mapping: Mapping) -> list[tuple[str, str]]:
+    """Rules that span several keys, as (path, message) pairs in the order of the file."""
+    found: list[tuple[str, str]] = []
+    names = [f.destination for f in mapping.fields]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            found.append((f"fields[{index}].destination", f"{name!r} is mapped twice"))
+        if name.startswith("__"):
+            found.append((f"fields[{index}].destination", f"{name!r}: names starting with __ are ours"))
+    for index, name in enumerate(mapping.key):
+        if name not in names:
+            found.append((f"key[{index}]", f"{name!r} is no destination field; fields are {', '.join(names)}"))
+    if mapping.incremental and mapping.incremental.cursor not in names:
+        found.append(("incremental.cursor", f"{mapping.incremental.cursor!r} is no destination field"))
+    one_way = mapping.mode != "bidirectional"
+    if not mapping.key and (not one_way or mapping.write in ("upsert", "mirror")):
+        what = f"write: {mapping.write}" if one_way else "mode: bidirectional"
+        found.append(("key", f"{what} needs a key to recognise records by"))
+    if getattr(mapping.destination, "query", None) is not None:
+        found.append(("destination.query", "a query can only be read; give the table to write to"))
+    if "*" in str(getattr(mapping.destination, "path", "")):
+        found.append(("destination.path", "a pattern can only be read; give one file to write to"))
+    if one_way and mapping.conflicts is not None:
+        found.append(("conflicts", "only mode: bidirectional has conflicts"))
+    return found

@@ -1,0 +1,83 @@
+"""The types a mapping can declare, and their Arrow form. No I/O."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sync_provider.core.errors import MappingError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+KINDS = ("string", "integer", "decimal", "double", "boolean", "date", "timestamp", "json")
+MAX_PRECISION = 38
+
+
+@dataclass(frozen=True, slots=True)
+class LogicalType:
+    """One declared type.
+
+    Args:
+        kind: one of `KINDS`. ``integer`` is signed 64-bit; ``timestamp`` is an instant (stored in UTC, µs);
+            ``json`` is text holding one JSON document.
+        precision: decimal digits in all, 1 to 38; only for ``decimal``.
+        scale: decimal digits after the point, 0 to precision; only for ``decimal``.
+    """
+
+    kind: str
+    precision: int | None = None
+    scale: int | None = None
+
+    def __str__(self) -> str:
+        return f"decimal({self.precision},{self.scale})" if self.kind == "decimal" else self.kind
+
+    @property
+    def is_number(self) -> bool:
+        return self.kind in ("integer", "decimal", "double")
+
+    def to_arrow(self) -> pa.DataType:
+        """The Arrow type that batches of the mapped schema hold."""
+        import pyarrow as pa  # imported late: DAG parsing reads mappings and must not pay for it
+
+        if self.kind == "decimal":
+            return pa.decimal128(self.precision or MAX_PRECISION, self.scale or 0)
+        return {
+            "string": pa.string(),
+            "integer": pa.int64(),
+            "double": pa.float64(),
+            "boolean": pa.bool_(),
+            "date": pa.date32(),
+            "timestamp": pa.timestamp("us", tz="UTC"),
+            "json": pa.string(),
+        }[self.kind]
+
+
+_DECIMAL = re.compile(r"decimal\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)")
+
+
+def parse_type(text: str) -> LogicalType:
+    """Read a declared type.
+
+    >>> parse_type("decimal(12, 2)")
+    LogicalType(kind='decimal', precision=12, scale=2)
+
+    Raises:
+        MappingError: unknown name, or a precision or scale out of range.
+    """
+    name = text.strip().lower()
+    if name in KINDS and name != "decimal":
+        return LogicalType(name)
+    if match := _DECIMAL.fullmatch(name):
+        precision, scale = int(match[1]), int(match[2])
+        if not 1 <= precision <= MAX_PRECISION or scale > precision:
+            raise MappingError(
+                f"{text!r} is out of range", hint="Write decimal(p,s) with 1 ≤ p ≤ 38 and 0 ≤ s ≤ p.", code="type_range"
+            )
+        return LogicalType("decimal", precision, scale)
+    raise MappingError(
+        f"{text!r} is no type",
+        hint="Use string, integer, decimal(p,s), double, boolean, date, timestamp or json.",
+        code="type_unknown",
+    )
