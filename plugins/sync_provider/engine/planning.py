@@ -1,0 +1,258 @@
+"""Finds what would change: staged records against the destination, by key, vectorised in DuckDB.
+
+Both sides are loaded into DuckDB, which spills to encrypted temporary files beyond its memory limit, so the number of
+records is bounded by disk. Nothing is written to the destination here.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from sync_provider.connectors.base import COORDINATES, KEY_SEPARATOR, OLD, OP
+from sync_provider.core.mapping import Mapping
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MEMORY_LIMIT = "384MB"
+ABSENT = "__absent_"  # + optional field: true where the source had no such column
+_N = "__n"
+_JSON = "__json_"
+
+
+def quote(name: str) -> str:
+    """A SQL identifier, quoted for DuckDB."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def change_schema(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
+    """Schema of a change stream for the named mapped columns."""
+    import pyarrow as pa
+
+    mapped = [schema.field(name).with_nullable(True) for name in names]
+    return pa.schema(
+        [pa.field(OP, pa.string()), *mapped, *(pa.field(OLD + f.name, f.type) for f in mapped)],
+    )
+
+
+class Planner:
+    """Compares incoming records with existing ones. Use as a context manager; load both sides, then ask.
+
+    Args:
+        mapping: the integration; its key must not be empty.
+        schema: the mapped schema (`Conversion.schema`).
+    """
+
+    def __init__(self, mapping: Mapping, schema: pa.Schema) -> None:
+        import duckdb
+
+        self.mapping = mapping
+        self.names = [f.destination for f in mapping.fields]
+        self.schema = schema
+        self._spill = tempfile.TemporaryDirectory(prefix="sync-plan-")
+        self._db = duckdb.connect(
+            config={
+                "memory_limit": MEMORY_LIMIT,
+                "temp_directory": self._spill.name,
+                "temp_file_encryption": "true",
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "preserve_insertion_order": "true",
+                "threads": "2",
+            }
+        )
+        self._db.execute("SET TimeZone = 'UTC'")  # results keep the mapped schema's zone
+
+    def load_incoming(self, batches: Iterable[pa.RecordBatch]) -> int:
+        """Load accepted records, in order; returns how many."""
+        absent = [ABSENT + f.destination for f in self.mapping.fields if f.optional]
+        return self._load("incoming", batches, [*self.names, *absent])
+
+    def load_existing(self, batches: Iterable[pa.RecordBatch]) -> int:
+        """Load the destination's records; returns how many."""
+        return self._load("existing", batches, self.names)
+
+    def load_tracked(self, batches: Iterable[pa.RecordBatch]) -> int:
+        """Load the keys that we wrote earlier (mirror); returns how many."""
+        return self._load("tracked", batches, list(self.mapping.key))
+
+    def load_kept(self, keys: Iterable[str]) -> int:
+        """Load keys (canonical text) that must not be deleted although no accepted record has them."""
+        import pyarrow as pa
+
+        self._db.register("kept_stream", pa.table({"k": pa.array(list(keys), pa.string())}))
+        self._db.execute("CREATE TABLE kept AS SELECT DISTINCT k FROM kept_stream")
+        self._db.unregister("kept_stream")
+        return self._count("SELECT count(*) FROM kept")
+
+    def ambiguous(self) -> list[tuple[str, int]]:
+        """Keys that stand more than once in the destination and in the source too: (key text, count)."""
+        keys = self._keys("e")
+        rows = self._db.execute(
+            f"SELECT {self._key_text('e')} AS k, count(*) FROM existing e SEMI JOIN incoming i ON {self._join('i', 'e')} "  # noqa: S608
+            f"GROUP BY {keys} HAVING count(*) > 1 ORDER BY k"
+        ).fetchall()
+        return [(str(k), int(n)) for k, n in rows]
+
+    def changes(self, *, deletes: bool) -> Iterator[pa.RecordBatch]:
+        """The change stream: inserts and updates in the source's order, then deletions in the destination's."""
+        queries = [self._upserts()]
+        if deletes:
+            queries.append(self._deletes())
+        target = change_schema(self.schema, self.names)
+        for query in queries:
+            reader = self._db.sql(query).to_arrow_reader(65_536)
+            for batch in reader:
+                # Arrow types may come back narrower or as views; the stream keeps to its schema.
+                yield batch.cast(target)
+
+    def counts(self, *, deletes: bool) -> dict[str, int]:
+        """inserts, updates, unchanged, deletes, existing, deletable; each counted by the database."""
+        same = self._count(
+            f"SELECT count(*) FROM incoming i {self._left_join()} WHERE e.{_N} IS NOT NULL AND NOT ({self._differs()})"  # noqa: S608
+        )
+        inserts = self._count(f"SELECT count(*) FROM incoming i {self._left_join()} WHERE e.{_N} IS NULL")  # noqa: S608
+        incoming = self._count("SELECT count(*) FROM incoming")
+        return {
+            "inserts": inserts,
+            "updates": incoming - inserts - same,
+            "unchanged": same,
+            "existing": self._count("SELECT count(*) FROM existing"),
+            "deletable": self._count(f"SELECT count(*) FROM existing e SEMI JOIN tracked t ON {self._join('t', 'e')}")  # noqa: S608
+            if deletes
+            else 0,
+            "deletes": self._count(f"SELECT count(*) FROM ({self._deletes()})") if deletes else 0,  # noqa: S608
+        }
+
+    def _load(self, table: str, batches: Iterable[pa.RecordBatch], columns: list[str]) -> int:
+        import pyarrow as pa
+
+        json_names = [f.destination for f in self.mapping.fields if f.logical_type.kind == "json"]
+        json_names = [name for name in json_names if name in columns]
+        fields = [
+            pa.field(name, pa.bool_()) if name.startswith(ABSENT) else self.schema.field(name).with_nullable(True)
+            for name in columns
+        ]
+        fields += [pa.field(_JSON + name, pa.string()) for name in json_names]
+        schema = pa.schema([pa.field(_N, pa.int64()), *fields])
+        count = 0
+
+        def numbered() -> Iterator[pa.RecordBatch]:
+            nonlocal count
+            for batch in batches:
+                arrays = [pa.array(range(count, count + batch.num_rows), pa.int64())]
+                arrays += [batch.column(name) for name in columns]
+                arrays += [pa.array([_canonical_json(v) for v in batch.column(n).to_pylist()]) for n in json_names]
+                count += batch.num_rows
+                yield pa.RecordBatch.from_arrays(
+                    [a.cast(f.type) for a, f in zip(arrays, schema, strict=True)], schema=schema
+                )
+
+        reader = pa.RecordBatchReader.from_batches(schema, numbered())
+        self._db.register("stream", reader)
+        self._db.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM stream")  # noqa: S608
+        self._db.unregister("stream")
+        return count
+
+    def _upserts(self) -> str:
+        new = ", ".join(f"{self._new(name)} AS {quote(name)}" for name in self.names)
+        old = ", ".join(f"e.{quote(name)} AS {quote(OLD + name)}" for name in self.names)
+        return (
+            f"SELECT CASE WHEN e.{_N} IS NULL THEN 'insert' ELSE 'update' END AS {OP}, {new}, {old} "  # noqa: S608
+            f"FROM incoming i {self._left_join()} WHERE e.{_N} IS NULL OR {self._differs()} ORDER BY i.{_N}"
+        )
+
+    def _deletes(self) -> str:
+        # A key is deleted only if we wrote it, nothing in the source has it, and no refused record has it either.
+        new = ", ".join(f"e.{quote(name)}" for name in self.names)
+        old = ", ".join(f"e.{quote(name)} AS {quote(OLD + name)}" for name in self.names)
+        return (
+            f"SELECT 'delete' AS {OP}, {new}, {old} FROM existing e "  # noqa: S608
+            f"SEMI JOIN tracked t ON {self._join('t', 'e')} "
+            f"ANTI JOIN incoming i ON {self._join('i', 'e')} "
+            f"ANTI JOIN kept k ON k.k = {self._key_text('e')} ORDER BY e.{_N}"
+        )
+
+    def _new(self, name: str) -> str:
+        """SQL for the value to write: an absent or kept null leaves the existing value."""
+        field = self.mapping.fields[self.names.index(name)]
+        column = quote(name)
+        keeps = [f"i.{quote(ABSENT + name)}"] if field.optional else []
+        if field.nulls == "keep":
+            keeps.append(f"i.{column} IS NULL")
+        if not keeps:
+            return f"i.{column}"
+        return f"CASE WHEN e.{_N} IS NOT NULL AND ({' OR '.join(keeps)}) THEN e.{column} ELSE i.{column} END"
+
+    def _differs(self) -> str:
+        """SQL: whether a matched pair needs an update."""
+        parts = []
+        for field in self.mapping.fields:
+            name = field.destination
+            if name in self.mapping.key:
+                continue
+            if field.logical_type.kind == "json" and field.nulls != "keep" and not field.optional:
+                parts.append(f"i.{quote(_JSON + name)} IS DISTINCT FROM e.{quote(_JSON + name)}")
+            else:
+                parts.append(f"({self._new(name)}) IS DISTINCT FROM e.{quote(name)}")
+        differs = f"({' OR '.join(parts)})" if parts else "FALSE"
+        skips = [f"i.{quote(f.destination)} IS NULL" for f in self.mapping.fields if f.nulls == "skip"]
+        return f"({differs} AND NOT ({' OR '.join(skips)}))" if skips else differs
+
+    def _left_join(self) -> str:
+        return f"LEFT JOIN existing e ON {self._join('i', 'e')}"
+
+    def _join(self, left: str, right: str) -> str:
+        return " AND ".join(f"{left}.{quote(k)} = {right}.{quote(k)}" for k in self.mapping.key)
+
+    def _keys(self, alias: str) -> str:
+        return ", ".join(f"{alias}.{quote(k)}" for k in self.mapping.key)
+
+    def _key_text(self, alias: str) -> str:
+        return f" || '{KEY_SEPARATOR}' || ".join(f"CAST({alias}.{quote(k)} AS VARCHAR)" for k in self.mapping.key)
+
+    def _count(self, query: str) -> int:
+        row = self._db.execute(query).fetchone()
+        return int(row[0])
+
+    def close(self) -> None:
+        """Drop both sides and the spill files."""
+        self._db.close()
+        self._spill.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _canonical_json(text: str | None) -> str | None:
+    """One spelling per JSON document, so that a database that reorders keys makes no change."""
+    if text is None:
+        return None
+    return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def mapped_only(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch without its coordinate columns."""
+    return batch.drop_columns([name for name in COORDINATES if name in batch.schema.names])
+
+
+def as_inserts(batches: Iterable[pa.RecordBatch], names: list[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """A change stream that inserts every record (append, replace)."""
+    import pyarrow as pa
+
+    target = change_schema(schema, names)
+    for batch in batches:
+        rows = batch.num_rows
+        arrays: list[Any] = [pa.repeat(pa.scalar("insert"), rows)]
+        arrays += [batch.column(name) for name in names]
+        arrays += [pa.nulls(rows, schema.field(name).type) for name in names]
+        yield pa.RecordBatch.from_arrays(arrays, schema=target)

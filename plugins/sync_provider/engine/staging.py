@@ -1,0 +1,84 @@
+"""Batches parked in the store between two phases, as encrypted Parquet. Memory holds one batch at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from sync_provider.core.errors import SyncDataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sync_provider.engine.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """A staged batch: its path in the store, its rows, and the SHA-256 (hex) of its content, not of its bytes."""
+
+    path: str
+    rows: int
+    digest: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def run_folder(mapping_id: str, run_id: str) -> str:
+    """Folder of everything staged for one run; retention removes it as a whole."""
+    return f"staging/{mapping_id}/{run_id}"
+
+
+def stage(store: Store, path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Staged:
+    """Write batches of one schema to the store; the object appears whole or not at all.
+
+    Raises:
+        SyncConnectionError: the store cannot be reached.
+        SyncDataError: the store is full.
+    """
+    import pyarrow.parquet as pq
+
+    rows = 0
+    content = hashlib.sha256(str(schema).encode())
+    with (
+        store.open_write(path) as sink,
+        pq.ParquetWriter(sink, schema, compression="zstd", compression_level=1, store_schema=True) as writer,
+    ):
+        for batch in batches:
+            if batch.num_rows == 0:
+                continue
+            rows += batch.num_rows
+            _digest(content, batch)
+            writer.write_batch(batch)
+    return Staged(path=path, rows=rows, digest=content.hexdigest())
+
+
+def unstage(store: Store, path: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Read staged batches back in order, optionally some columns only.
+
+    Raises:
+        SyncDataError: the object is gone (retention removed it) or does not verify.
+    """
+    import pyarrow.parquet as pq
+
+    if not store.exists(path):
+        raise SyncDataError(
+            "the staged records of this run are gone",
+            hint="They are kept for [sync_provider] staging_retention; clear the run from its extract task on.",
+            code="staging_gone",
+        )
+    with store.open_read(path) as source, pq.ParquetFile(source, pre_buffer=False) as parquet:
+        yield from parquet.iter_batches(columns=columns, use_threads=False)
+
+
+def _digest(content: Any, batch: pa.RecordBatch) -> None:
+    """Feed a batch's values: IPC form is canonical for a batch that owns its buffers, which a slice does not."""
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    content.update(sink.getvalue())
