@@ -7,26 +7,20 @@ records is bounded by disk. Nothing is written to the destination here.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from sync_provider.connectors.base import COORDINATES, KEY_SEPARATOR, OLD, OP
+from sync_provider.connectors.base import OLD, OP
 from sync_provider.core.mapping import Mapping
+from sync_provider.engine.scratch import Scratch, quote
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MEMORY_LIMIT = "384MB"
 ABSENT = "__absent_"  # + optional field: true where the source had no such column
 _N = "__n"
 _JSON = "__json_"
-
-
-def quote(name: str) -> str:
-    """A SQL identifier, quoted for DuckDB."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def change_schema(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
@@ -48,24 +42,11 @@ class Planner:
     """
 
     def __init__(self, mapping: Mapping, schema: pa.Schema) -> None:
-        import duckdb
-
         self.mapping = mapping
         self.names = [f.destination for f in mapping.fields]
         self.schema = schema
-        self._spill = tempfile.TemporaryDirectory(prefix="sync-plan-")
-        self._db = duckdb.connect(
-            config={
-                "memory_limit": MEMORY_LIMIT,
-                "temp_directory": self._spill.name,
-                "temp_file_encryption": "true",
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
-                "preserve_insertion_order": "true",
-                "threads": "2",
-            }
-        )
-        self._db.execute("SET TimeZone = 'UTC'")  # results keep the mapped schema's zone
+        self._scratch = Scratch()
+        self._db = self._scratch.db
 
     def load_incoming(self, batches: Iterable[pa.RecordBatch]) -> int:
         """Load accepted records, in order; returns how many."""
@@ -97,6 +78,13 @@ class Planner:
             f"GROUP BY {keys} HAVING count(*) > 1 ORDER BY k"
         ).fetchall()
         return [(str(k), int(n)) for k, n in rows]
+
+    def drop_ambiguous(self) -> None:
+        """Leave out incoming records whose key stands more than once in the destination."""
+        self._db.execute(
+            f"DELETE FROM incoming i WHERE ({self._keys('i')}) IN "  # noqa: S608
+            f"(SELECT ({self._keys('e')}) FROM existing e GROUP BY {self._keys('e')} HAVING count(*) > 1)"
+        )
 
     def changes(self, *, deletes: bool) -> Iterator[pa.RecordBatch]:
         """The change stream: inserts and updates in the source's order, then deletions in the destination's."""
@@ -213,16 +201,23 @@ class Planner:
         return ", ".join(f"{alias}.{quote(k)}" for k in self.mapping.key)
 
     def _key_text(self, alias: str) -> str:
-        return f" || '{KEY_SEPARATOR}' || ".join(f"CAST({alias}.{quote(k)} AS VARCHAR)" for k in self.mapping.key)
+        """SQL for the key as `Rejection.key` spells it: canonical parts joined by ``|``."""
+        parts = []
+        for field in self.mapping.fields:
+            column = f"{alias}.{quote(field.destination)}"
+            if field.logical_type.kind == "timestamp":
+                column = f"strftime({column}, '%Y-%m-%dT%H:%M:%S.%fZ')"
+            parts.append((field.destination, f"CAST({column} AS VARCHAR)"))
+        texts = dict(parts)
+        return " || '|' || ".join(texts[name] for name in self.mapping.key)
 
     def _count(self, query: str) -> int:
-        row = self._db.execute(query).fetchone()
-        return int(row[0])
+        # fetchall, not fetchone: DuckDB refuses further work while a result is open.
+        return int(self._db.execute(query).fetchall()[0][0])
 
     def close(self) -> None:
         """Drop both sides and the spill files."""
-        self._db.close()
-        self._spill.cleanup()
+        self._scratch.close()
 
     def __enter__(self) -> Self:
         return self
@@ -238,11 +233,6 @@ def _canonical_json(text: str | None) -> str | None:
     if text is None:
         return None
     return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def mapped_only(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch without its coordinate columns."""
-    return batch.drop_columns([name for name in COORDINATES if name in batch.schema.names])
 
 
 def as_inserts(batches: Iterable[pa.RecordBatch], names: list[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -74,6 +74,14 @@ def unstage(store: Store, path: str, columns: list[str] | None = None) -> Iterat
         yield from parquet.iter_batches(columns=columns, use_threads=False)
 
 
+def staged_schema(store: Store, path: str) -> pa.Schema:
+    """The schema that batches were staged with."""
+    import pyarrow.parquet as pq
+
+    with store.open_read(path) as source:
+        return pq.read_schema(source)
+
+
 def _digest(content: Any, batch: pa.RecordBatch) -> None:
     """Feed a batch's values: IPC form is canonical for a batch that owns its buffers, which a slice does not."""
     import pyarrow as pa

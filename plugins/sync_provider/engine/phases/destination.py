@@ -1,0 +1,50 @@
+"""The destination as it is now, read for the plan and the backup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sync_provider.connectors.base import ReadRequest
+from sync_provider.core.errors import SyncDataError
+from sync_provider.engine.run import RunContext
+from sync_provider.engine.transform import Conversion
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def mapped_records(ctx: RunContext, conversion: Conversion) -> Iterator[pa.RecordBatch]:
+    """The mapped fields of every record, typed; nothing if the destination does not exist yet.
+
+    Raises:
+        SyncDataError: a record does not fit the mapped types.
+    """
+    with ctx.env.connect(ctx.mapping.destination) as connector:
+        if not connector.describe():
+            return
+        for raw in connector.read(ReadRequest(columns=conversion.columns)):
+            converted = conversion.convert(raw)
+            refused = [*raw.rejections, *converted.rejections]
+            if refused:
+                # A record that cannot be read cannot be compared, and must not be overwritten unseen.
+                raise SyncDataError(
+                    f"the destination holds a record that does not fit the mapping ({refused[0].rule})",
+                    where=refused[0].where,
+                    hint="Correct it there, or change the field's type in the mapping.",
+                    code="destination_unreadable",
+                ).at(endpoint="destination", key=refused[0].key, field=refused[0].field)
+            yield converted.records
+
+
+def whole_records(ctx: RunContext) -> Iterator[pa.RecordBatch]:
+    """Every column of every record as it stands, mapped or not; nothing if the destination does not exist yet."""
+    with ctx.env.connect(ctx.mapping.destination) as connector:
+        if connector.describe():
+            for raw in connector.read(ReadRequest()):
+                yield raw.records
+
+
+def count(ctx: RunContext) -> int:
+    """How many records the destination holds."""
+    return sum(batch.num_rows for batch in whole_records(ctx))

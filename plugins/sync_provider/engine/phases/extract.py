@@ -1,0 +1,155 @@
+"""First phase: read the source, convert to the mapped types, stage; refuse what does not convert."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from sync_provider.connectors.base import CursorRange, RawBatch, ReadRequest
+from sync_provider.engine.phases.boundary import Boundary
+from sync_provider.engine.phases.bounds import Bounds, bounds_for, canonical, key_texts
+from sync_provider.engine.phases.replay import replayed
+from sync_provider.engine.planning import ABSENT
+from sync_provider.engine.rejection_spool import RejectionSpool
+from sync_provider.engine.run import RunContext, phase
+from sync_provider.engine.staging import stage
+from sync_provider.engine.transform import Conversion
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+log = logging.getLogger(__name__)
+
+
+def extract(ctx: RunContext) -> dict[str, Any]:
+    """Read the source and stage what converts.
+
+    Returns:
+        Counters read, staged, rejected, filtered, unchanged (appended by an earlier run), deferred_files.
+    """
+    mapping, env = ctx.mapping, ctx.env
+    with phase(ctx, "extract") as result:
+        bounds = bounds_for(mapping, ctx.params, env.ledger.cursors.get(mapping.id), ctx.interval)
+        boundary = Boundary.load(ctx) if mapping.write == "append" and bounds.live else None
+        with (
+            Conversion.for_source(mapping) as conversion,
+            env.connect(mapping.source) as source,
+            RejectionSpool(env.store, ctx.path("extract.rejections")) as spool,
+        ):
+            reading = source.read(
+                ReadRequest(
+                    columns=conversion.columns,
+                    cursor=_pushed_down(bounds),
+                    limit=ctx.params.limit,
+                    known_files=frozenset() if ctx.params.full_refresh else env.ledger.files.known(mapping.id),
+                )
+            )
+            intake = _Intake(ctx, conversion, bounds, boundary, spool)
+            replays = replayed(ctx, conversion)
+            staged = stage(
+                env.store, ctx.path("extracted.parquet"), intake.schema, intake.records(reading, replays.batches)
+            )
+            spool.commit(env.ledger, ctx.id, "extract")
+        result.counters = {
+            **intake.counters,
+            "staged": staged.rows,
+            "rejected": spool.count,
+            "deferred_files": sum(file.deferred for file in reading.files),
+        }
+        result.artifact = {
+            **staged.as_dict(),
+            "read": intake.counters["read"],
+            "unchanged": intake.counters["unchanged"],
+            "filtered": intake.counters["filtered"],
+            "cursor": intake.cursor,
+            "partial": _is_partial(ctx, bounds),
+            "files": [[f.name, f.sha256, f.size_bytes] for f in reading.files if not f.deferred],
+            "replays": replays.ids,
+            "boundary": boundary.save(ctx, staged, intake.cursor) if boundary else None,
+        }
+    return result.counters
+
+
+class _Intake:
+    """Raw batches in, records of one schema out; counts what falls aside on the way."""
+
+    def __init__(
+        self, ctx: RunContext, conversion: Conversion, bounds: Bounds, boundary: Boundary | None, spool: RejectionSpool
+    ) -> None:
+        import pyarrow as pa
+
+        self._conversion, self._bounds, self._boundary, self._spool = conversion, bounds, boundary, spool
+        self._key = ctx.mapping.key
+        self._wanted = frozenset(ctx.params.keys)
+        self._optional = [f.destination for f in ctx.mapping.fields if f.optional]
+        absent = [pa.field(ABSENT + name, pa.bool_()) for name in self._optional]
+        self.schema = pa.schema([*conversion.schema, *absent])
+        self.counters = {"read": 0, "filtered": 0, "unchanged": 0}
+        self._latest: Any = None
+
+    @property
+    def cursor(self) -> str | None:
+        """The greatest cursor value seen, canonical; None where this run must not move the cursor."""
+        return canonical(self._latest) if self._latest is not None and self._bounds.live else None
+
+    def records(self, reading: Iterable[RawBatch], replays: Iterable[RawBatch]) -> Iterator[pa.RecordBatch]:
+        for raw in reading:
+            yield self._accept(raw, bounded=True)
+        for raw in replays:
+            # A corrected record is wanted whatever its cursor says: the cursor has passed it already.
+            yield self._accept(raw, bounded=False)
+
+    def _accept(self, raw: RawBatch, *, bounded: bool) -> pa.RecordBatch:
+        import pyarrow as pa
+
+        converted = self._conversion.convert(raw)
+        self._spool.add(raw.rejections)
+        self._spool.add(converted.rejections)
+        self.counters["read"] += raw.records.num_rows + len(raw.rejections)
+        batch = converted.records
+        if bounded:
+            batch = self._bounds.select(batch)
+        if self._wanted:
+            texts = key_texts(batch, self._key, separator="|")
+            batch = batch.filter(pa.array([text in self._wanted for text in texts], pa.bool_()))
+        self.counters["filtered"] += converted.filtered + converted.records.num_rows - batch.num_rows
+        self._follow(batch)
+        if bounded and self._boundary is not None:
+            fresh = self._boundary.drop_known(batch)
+            self.counters["unchanged"] += batch.num_rows - fresh.num_rows
+            batch = fresh
+        flags = [pa.repeat(pa.scalar(name in converted.missing), batch.num_rows) for name in self._optional]
+        return pa.RecordBatch.from_arrays([*batch.columns, *flags], schema=self.schema)
+
+    def _follow(self, batch: pa.RecordBatch) -> None:
+        if self._bounds.field is None or batch.num_rows == 0:
+            return
+        import pyarrow.compute as pc
+
+        latest = pc.max(batch.column(self._bounds.field.destination)).as_py()
+        if latest is not None and (self._latest is None or latest > self._latest):
+            self._latest = latest
+
+
+def _pushed_down(bounds: Bounds) -> CursorRange | None:
+    """Bounds the source itself can apply: only where its column holds the cursor as it is."""
+    field = bounds.field
+    if field is None or field.to_destination is not None or (bounds.since is None and bounds.until is None):
+        return None
+    return CursorRange(
+        column=field.source,
+        since=None if bounds.since is None else canonical(bounds.since),
+        until=None if bounds.until is None else canonical(bounds.until),
+    )
+
+
+def _is_partial(ctx: RunContext, bounds: Bounds) -> bool:
+    """Whether records may be missing that the source still has: then nothing may be taken for deleted."""
+    bounded = bounds.since is not None or bounds.until is not None
+    return (
+        bounded
+        or ctx.params.limit is not None
+        or bool(ctx.params.keys)
+        or getattr(ctx.mapping.source, "only_new", False)
+    )
