@@ -1,0 +1,234 @@
+"""A whole Airflow on this machine: scheduler, DAG processor, API server, triggerer, task logs, mail catcher.
+
+`airflow standalone` does not serve: stopped by SIGTERM it leaves its children running, and it listens on all addresses.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from local import LocalError
+from local.api import Api
+from local.home import USERS, Addresses, Home, Project
+from local.ports import free_port, require_free
+from local.processes import Component, Processes
+from local.settings_file import apply_settings, read_settings
+from local.signals import Stop
+
+_AIRFLOW = (sys.executable, "-m", "airflow")
+_PARTS = ("scheduler", "dag-processor", "triggerer", "api-server")
+# Running tasks talk to the API server while they end, so it goes after the scheduler, which waits for them.
+_STOPPING = (
+    (("migrate", "scheduler", "dag-processor", "triggerer"), 15.0),
+    (("api-server", "task-logs", "mails"), 10.0),
+)
+_MIGRATE_TIMEOUT_S = 300
+_START_TIMEOUT_S = 240
+
+
+class LocalAirflow:
+    """One instance. Use `running`; the rest is for what runs while it does.
+
+    Args:
+        project: the folders that Airflow reads.
+        home: AIRFLOW_HOME, made if missing, kept between starts.
+        host: address for the pages and the API.
+        port: their port; None takes a free one.
+        stop: what signals ask.
+        say: called with one line for each step.
+    """
+
+    def __init__(
+        self, project: Project, home: Home, *, host: str, port: int | None, stop: Stop, say: Callable[[str], None]
+    ) -> None:
+        self.project = project
+        self.home = home
+        self._stop = stop
+        self._say = say
+        if port is not None:
+            require_free(host, port)
+        remembered = home.state.get("ports", {})
+        self.addresses = Addresses(
+            host,
+            free_port(remembered.get("airflow")) if port is None else port,
+            **{name: free_port(remembered.get(name)) for name in ("logs", "smtp", "mails")},
+        )
+        self._processes = Processes(
+            stop, home.component_logs, home.environment(project, self.addresses, os.environ), project.root
+        )
+
+    @property
+    def url(self) -> str:
+        return self.addresses.url
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment of its processes, for an `airflow` or `airflow-sync` command beside them."""
+        return self.home.environment(self.project, self.addresses, os.environ)
+
+    def login(self, user: str = "administrateur") -> Api:
+        """A session of one of `USERS`."""
+        return Api.login(self.url, user, self.home.passwords[user])
+
+    def ended(self) -> Component | None:
+        """A part that died, if one did."""
+        return self._processes.ended()
+
+    def survivors(self) -> list[int]:
+        """Ids of all processes of this instance."""
+        return self._processes.survivors()
+
+    def check(self) -> None:
+        """Check that every part still runs.
+
+        Raises:
+            LocalError: one ended; with the end of its log.
+        """
+        if dead := self.ended():
+            raise LocalError(
+                f"{dead.name} ended with status {dead.process.returncode}. The end of {dead.log}:\n{dead.last_lines()}"
+            )
+
+    def wait_until(self, condition: Callable[[], bool], *, timeout_s: float, step_s: float = 0.5) -> bool:
+        """Wait for the condition while every part runs; returns whether it held in time.
+
+        Raises:
+            LocalError: a part ended.
+            StopRequestedError: a signal asked to stop.
+        """
+
+        def holds() -> bool:
+            self.check()
+            return condition()
+
+        return self._stop.wait_until(holds, timeout_s=timeout_s, step_s=step_s)
+
+    def start(self) -> None:
+        """Start every part and wait until all are healthy and the settings file is applied.
+
+        Raises:
+            LocalError: a part ended or did not get ready, or airflow_settings.yaml is wrong.
+        """
+        variables = {**os.environ, **self.home.variables(self.project, self.addresses)}
+        settings = read_settings(self.project.settings_file, variables)
+        self.project.output.mkdir(parents=True, exist_ok=True)
+        self.home.write(self.project, self.addresses)
+        self._migrate()
+        self._say("Starting Airflow")
+        for part in _PARTS:
+            self._processes.start(
+                part, [*_AIRFLOW, part, *(["--skip-serve-logs"] if part in ("scheduler", "triggerer") else [])]
+            )
+        a = self.addresses
+        # Airflow would serve them on all addresses.
+        logs = "airflow.utils.serve_logs.log_server:get_app"
+        self._processes.start(
+            "task-logs",
+            [sys.executable, "-m", "uvicorn", "--factory", logs, "--host", "127.0.0.1", "--port", str(a.logs)],
+        )
+        catcher = ["--smtp-port", str(a.smtp), "--page-port", str(a.mails), "--folder", str(self.home.mails)]
+        self._processes.start("mails", [sys.executable, "-m", "local.mail", *catcher])
+        if not self.wait_until(Api(self.url).healthy, timeout_s=_START_TIMEOUT_S):
+            raise LocalError(f"Airflow did not get ready in {_START_TIMEOUT_S} s. Look into {self.home.component_logs}")
+        for created in apply_settings(self.login(), settings):
+            self._say(f"Created {created}")
+        self._move_mail_connection()
+        self.home.state["ports"] = {"airflow": a.port, "logs": a.logs, "smtp": a.smtp, "mails": a.mails}
+        self.home.state["url"] = self.url
+        self.home.save_state()
+
+    def stop(self) -> None:
+        """Stop every process.
+
+        Raises:
+            LocalError: one outlived SIGKILL.
+        """
+        if left := self._processes.stop(_STOPPING):
+            raise LocalError(f"These processes could not be stopped: {', '.join(map(str, left))}")
+
+    def _migrate(self) -> None:
+        """Bring Airflow's database to this version; each part checks that by itself too."""
+        wanted = version("apache-airflow-core")
+        if self.home.state.get("migrated") == wanted and (self.home.path / "airflow.db").exists():
+            return
+        self._say("Preparing Airflow's database (first start only)")
+        migration = self._processes.start("migrate", [*_AIRFLOW, "db", "migrate"])
+        if not self._stop.wait_until(lambda: migration.process.poll() is not None, timeout_s=_MIGRATE_TIMEOUT_S):
+            raise LocalError(f"`airflow db migrate` took longer than {_MIGRATE_TIMEOUT_S} s. Look into {migration.log}")
+        if migration.process.returncode != 0:
+            raise LocalError(f"`airflow db migrate` failed. The end of {migration.log}:\n{migration.last_lines()}")
+        self._processes.forget(migration)
+        self.home.state["migrated"] = wanted
+        self.home.save_state()
+
+    def _move_mail_connection(self) -> None:
+        """Let smtp_default follow the catcher to another port, unless a person made it theirs."""
+        earlier = self.home.state.get("ports", {}).get("smtp")
+        if earlier is None or earlier == self.addresses.smtp:
+            return
+        api = self.login()
+        path = "/api/v2/connections/smtp_default"
+        current = api.request("GET", path)
+        if (current["host"], current["port"]) == ("127.0.0.1", earlier):
+            body = {"connection_id": "smtp_default", "conn_type": current["conn_type"], "port": self.addresses.smtp}
+            api.request("PATCH", path, body, update_mask="port")
+
+
+@contextmanager
+def running(
+    project: Project,
+    home_path: Path,
+    *,
+    stop: Stop,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    say: Callable[[str], None] = print,
+) -> Iterator[LocalAirflow]:
+    """A started Airflow for as long as the block runs; afterwards none of its processes is left.
+
+    Raises:
+        LocalError: it could not start, or not end.
+        StopRequestedError: a signal came while it started.
+    """
+    home = Home(home_path)
+    with home.locked():
+        airflow = LocalAirflow(project, home, host=host, port=port, stop=stop, say=say)
+        try:
+            airflow.start()
+            yield airflow
+        finally:
+            started = time.monotonic()
+            airflow.stop()
+            say(f"Stopped, no process left ({time.monotonic() - started:.0f} s)")
+
+
+def samples(airflow: LocalAirflow, api: Api, *, timeout_s: float = 60) -> tuple[list[str], list[str]]:
+    """Wait until the mappings have been parsed.
+
+    Returns:
+        Ids of the DAGs with tag ``sync``; and a line for each mapping that gave none, with Airflow's errors after them.
+    """
+    folder = airflow.project.root / "include" / "mappings"
+    wanted = {f"sync__{path.stem}" for path in folder.glob("*.yaml") if not path.name.startswith("_")}
+    known: set[str] = set()
+
+    def parsed() -> bool:
+        known.update(str(dag["dag_id"]) for dag in api.dags("sync"))
+        return wanted <= known or bool(known and api.import_errors())
+
+    airflow.wait_until(parsed, timeout_s=timeout_s)
+    missing = [f"warning: Airflow knows no DAG {dag_id}" for dag_id in sorted(wanted - known)]
+    if missing:
+        missing += [f"{error['filename']}: {error['stack_trace']}" for error in api.import_errors()]
+    return sorted(known), missing
+
+
+def logins(airflow: LocalAirflow) -> str:
+    """Users, passwords and roles, one a line."""
+    return "\n".join(f"  {user:15} {airflow.home.passwords[user]}   ({role})" for user, role in USERS.items())

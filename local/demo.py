@@ -1,0 +1,112 @@
+"""`make demo`: every sample through a real Airflow, without a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from local.airflow import LocalAirflow, running, samples
+from local.api import Api
+from local.home import Project
+from local.signals import Stop
+
+_RUN_TIMEOUT_S = 300
+_ENDED = ("success", "failed")
+_FAILS_ON_DEMAND = "echec-demo"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one sample went; the counts are None where its report has none."""
+
+    dag_id: str
+    state: str
+    read: int | None
+    written: int | None
+    rejected: int | None
+    duration_s: float | None
+
+    def __str__(self) -> str:
+        counts = f"read {_count(self.read)}   written {_count(self.written)}   rejected {_count(self.rejected)}"
+        duration = "" if self.duration_s is None else f"   {self.duration_s:.1f} s"
+        return f"{self.dag_id:40} {self.state:8} {counts}{duration}"
+
+
+def demo(root: Path, home: Path, stop: Stop) -> bool:
+    """Run every sample and print a line for each; returns whether all succeeded.
+
+    It uses an AIRFLOW_HOME, ports and an output folder of its own: a `make run` beside it notices nothing.
+
+    Raises:
+        LocalError: Airflow could not start, or a part of it ended.
+        StopRequestedError: a signal asked to stop.
+    """
+    standard = Project.at(root)
+    project = Project(standard.root, standard.dags, standard.plugins, standard.settings_file, home / "out")
+    with running(project, home, stop=stop, say=_say) as airflow:
+        api = airflow.login()
+        ids, missing = samples(airflow, api)
+        for line in missing:
+            _say(line)
+        spared = {dag["dag_id"] for dag in api.dags(_FAILS_ON_DEMAND)}
+        exports = {dag["dag_id"] for dag in api.dags("export")}
+        results = []
+        # Exports read what imports have written.
+        for group in ([i for i in ids if i not in exports], [i for i in ids if i in exports]):
+            results += _run_all(airflow, api, [dag_id for dag_id in group if dag_id not in spared])
+        if not results:
+            _say("There is no sample to run: no DAG has the tag `sync`")
+        return bool(results) and not missing and all(result.state == "success" for result in results)
+
+
+def _run_all(airflow: LocalAirflow, api: Api, dag_ids: list[str]) -> list[Result]:
+    """Run DAGs side by side and report each as it ends."""
+    waiting = {}
+    for dag_id in dag_ids:
+        api.unpause(dag_id)
+        waiting[dag_id] = api.trigger(dag_id)
+    results: list[Result] = []
+
+    def all_ended() -> bool:
+        for dag_id, run_id in list(waiting.items()):
+            run = api.run(dag_id, run_id)
+            if run["state"] in _ENDED:
+                del waiting[dag_id]
+                results.append(_report(api, run))
+        return not waiting
+
+    airflow.wait_until(all_ended, timeout_s=_RUN_TIMEOUT_S)
+    results += [_report(api, api.run(dag_id, run_id)) for dag_id, run_id in waiting.items()]
+    return results
+
+
+def _report(api: Api, run: dict[str, Any]) -> Result:
+    dag_id, run_id = run["dag_id"], run["dag_run_id"]
+    counters = api.xcom(dag_id, run_id, "report") or {}
+    read, written, rejected = (counters.get(name) for name in ("read", "written", "rejected"))
+    result = Result(dag_id, run["state"], read, written, rejected, _seconds(run))
+    _say(str(result))
+    if result.state != "success":
+        for task in api.task_instances(dag_id, run_id):
+            if task["state"] not in (None, "success", "skipped", "upstream_failed", "removed"):
+                _say(f"  {task['task_id']} is {task['state']}; the end of its log:")
+                lines = api.log_lines(dag_id, run_id, task["task_id"], max(1, task["try_number"]))
+                _say("\n".join(f"    {line}" for line in lines[-15:]))
+    return result
+
+
+def _seconds(run: dict[str, Any]) -> float | None:
+    if not (run.get("start_date") and run.get("end_date")):
+        return None
+    start, end = (datetime.fromisoformat(run[name]) for name in ("start_date", "end_date"))
+    return (end - start).total_seconds()
+
+
+def _count(number: int | None) -> str:
+    return f"{'?':>7}" if number is None else f"{number:>7,}".replace(",", " ")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
