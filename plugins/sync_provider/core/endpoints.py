@@ -5,34 +5,26 @@ An endpoint says where data is; how to get at it (`connections`) and how to read
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import Field, model_validator
 
-T = TypeVar("T")
-Items = Annotated[tuple[T, ...], Strict(strict=False)]
-"""A YAML list, kept as a tuple; its items stay strict."""
-
-
-class Model(BaseModel):
-    """Base of every mapping model: unknown keys are errors, values are not silently turned into other types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+from sync_provider.core.values import ConnectionId, Duration, Encoding, FilePath, Items, Model, Text
 
 
 class FileEndpoint(Model):
     """What CSV and Excel endpoints share."""
 
-    connection: str | None = None
+    connection: ConnectionId | None = None
     """Airflow connection of type `fs` whose `extra.path` is the root that files must stay under. Default: the
     directory of `[sync_provider] files_root`."""
-    path: str
+    path: FilePath
     """File below the root, or an fsspec URL. As a source it may be a pattern (`in/*.csv`)."""
     header_row: int = Field(default=1, ge=0)
     """1-based row that holds the column names; 0: there is none, and columns are named `column_1`, `column_2`…"""
     only_new: bool = False
     """Read only files whose content has not been read by this integration before (by SHA-256)."""
-    settle: str = "PT0S"
+    settle: Duration = "PT0S"
     """ISO 8601 duration for which size and modification time must not have changed; a younger file is deferred."""
 
 
@@ -40,7 +32,7 @@ class CsvEndpoint(FileEndpoint):
     """Delimited text. `airflow-sync inspect FILE` finds these values and says how sure it is."""
 
     type: Literal["csv"]
-    encoding: str = "utf-8"
+    encoding: Encoding = "utf-8"
     """Python codec name: `utf-8` (a byte order mark is accepted), `utf-8-sig` (one is written), `utf-16`, `cp1252`…"""
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     quote: str | None = Field(default='"', min_length=1, max_length=1)
@@ -65,7 +57,7 @@ class ExcelEndpoint(FileEndpoint):
     type: Literal["excel"]
     sheet: str | int = 0
     """Name, 0-based index, or `/regular expression/`: all sheets whose whole name matches."""
-    sheet_field: str | None = None
+    sheet_field: Text | None = None
     """Adds a source column of this name that holds the sheet's name."""
     decimal: Literal[".", ","] = "."
     """Decimal mark of *text* cells found in number fields; number cells need none."""
@@ -79,11 +71,11 @@ class SqlEndpoint(Model):
     """A table or query of a SQL database, through SQLAlchemy; SQLite and PostgreSQL have bulk paths."""
 
     type: Literal["sql"]
-    connection: str
+    connection: ConnectionId
     """Airflow connection id (`sqlite`, `postgres`, or any with a SQLAlchemy dialect)."""
-    table: str | None = None
+    table: Text | None = None
     """`table` or `schema.table`; checked against the catalogue and quoted."""
-    query: str | None = None
+    query: Text | None = None
     """One SELECT statement; reading only."""
     create: bool = True
     """Writing: create the table with the mapped types when it does not exist."""
@@ -99,9 +91,9 @@ class GoogleSheetsEndpoint(Model):
     """A tab of a Google spreadsheet."""
 
     type: Literal["google_sheets"]
-    connection: str
+    connection: ConnectionId
     """Airflow connection of type `google_cloud_platform`; `extra.base_url` points it at the local sandbox."""
-    spreadsheet: str
+    spreadsheet: Text
     """The id in the spreadsheet's URL."""
     sheet: str | int | SheetGid = 0
     """Title, 0-based index, `/regular expression/`, or `{gid: 123}`."""

@@ -4,6 +4,7 @@
 
     SyncError
     ├─ MappingError               validation        the YAML is wrong
+    │  └─ MappingErrors           validation        all that is wrong with it
     ├─ SyncConnectionError        connexion         unreachable, timeout, rate limited
     ├─ SyncAuthenticationError    authentification  expired, revoked, access denied
     ├─ SyncDataError              données           malformed, schema mismatch, duplicate key, stale write
@@ -16,6 +17,7 @@ results, not errors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -146,6 +148,30 @@ class MappingError(SyncError):
     """The YAML is wrong: ``file:line:column: field: message``, with the nearest valid name as hint."""
 
     category = "validation"
+
+
+class MappingErrors(MappingError):  # noqa: N818 - the plural is its point
+    """Everything that is wrong with one mapping, in the order of the file.
+
+    Args:
+        errors: at least one.
+    """
+
+    def __init__(self, errors: Sequence[MappingError]) -> None:
+        self.errors = tuple(errors)
+        first = self.errors[0]
+        super().__init__(first.message, where=first.where, hint=first.hint, code=first.code)
+
+    def __str__(self) -> str:
+        """One sentence per problem, one problem per line."""
+        return "\n".join(str(error) for error in self.errors)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The first problem as any other error, and all of them under ``errors``."""
+        return {**super().as_dict(), "errors": [error.as_dict() for error in self.errors]}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (MappingErrors, (self.errors,))
 
 
 class SyncConnectionError(SyncError):

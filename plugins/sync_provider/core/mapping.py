@@ -6,58 +6,41 @@ here; SQL expressions are checked by `engine.expressions`, names by the connecto
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from sync_provider.core.durations import parse_duration
-from sync_provider.core.endpoints import Endpoint, Items, Model
-from sync_provider.core.errors import MappingError
+from sync_provider.core.endpoints import Endpoint
+from sync_provider.core.schedule import Schedule, parse_schedule
 from sync_provider.core.schema import LogicalType, parse_type
-
-ID_RULE = "1 to 80 characters a-z, 0-9 and _, starting with a letter"
-_ID = re.compile(r"[a-z][a-z0-9_]{0,79}")
-
-
-def _check_id(value: str) -> str:
-    if not _ID.fullmatch(value):
-        raise ValueError(f"{value[:100]!r} is no valid id; use {ID_RULE}")
-    return value
-
-
-def _check_duration(value: str) -> str:
-    parse_duration(value)
-    return value
-
-
-def _check_type(value: str) -> str:
-    try:
-        return str(parse_type(value))
-    except MappingError as error:
-        raise ValueError(f"{error.message}. {error.hint}") from error
-
-
-def _check_share(value: Any) -> Any:
-    if isinstance(value, str) and not re.fullmatch(r"(100|\d{1,2})(\.\d+)?\s*%", value):
-        raise ValueError(f"{value!r} is neither a number of records nor a percentage such as 5%")
-    return value
-
-
-Duration = Annotated[str, AfterValidator(_check_duration)]
-Share = Annotated[int | str, BeforeValidator(_check_share)]
-"""A number of records (``20``) or a share of them (``5%``)."""
+from sync_provider.core.values import (
+    AssetUri,
+    Clock,
+    ConnectionId,
+    Duration,
+    Email,
+    IsoDate,
+    Items,
+    MappingId,
+    Model,
+    ScheduleText,
+    Share,
+    Text,
+    TimeZone,
+    TypeName,
+)
+from sync_provider.core.yaml_text import KeyPath
 
 
 class FieldMapping(Model):
     """One field: a source column, a destination column, a type between them."""
 
-    source: str
+    source: Text
     """Name of the source column."""
-    destination: str
+    destination: Text
     """Name of the destination column; expressions, keys, rules and filters use this name."""
-    type: Annotated[str, AfterValidator(_check_type)] = "string"
+    type: TypeName = "string"
     """string, integer, decimal(p,s), double, boolean, date, timestamp or json."""
     to_destination: str | None = None
     """DuckDB expression over `value` (the source's raw value) and other source columns, giving the destination's value."""
@@ -89,7 +72,7 @@ class Validation(Model):
     expectations: Items[Expectation] = ()
     on_failure: Literal["quarantine", "fail", "warn"] = "quarantine"
     max_rejected: Share = "100%"
-    """More rejected records than this trip the batch: nothing is written."""
+    """More rejected records than this number, or this share such as 5%, trip the batch: nothing is written."""
     on_partial: Literal["success", "fail"] = "success"
     """State of the `report` task when some records were rejected."""
     atomic: bool = False
@@ -120,8 +103,11 @@ class Guards(Model):
     """Brakes: when one trips, nothing is written until a person agrees."""
 
     max_deletes: Share = "20%"
+    """Most deletions in one run: a number of records or a share of the destination's, such as 20%."""
     window: Duration = "P1D"
+    """How far back `max_deletes_in_window` looks."""
     max_deletes_in_window: Share = "40%"
+    """Most deletions by all runs of the window together: a number of records or a share, such as 40%."""
     empty_source: Literal["trip", "allow"] = "trip"
     """Whether a source without records trips a `mirror` or `replace` over a destination that has some."""
     on_trip: Literal["ask", "fail"] = "ask"
@@ -138,8 +124,10 @@ class Limits(Model):
 class AssetSchedule(Model):
     """Start when assets were updated, alone or with a clock beside them."""
 
-    assets: Items[str] = Field(min_length=1)
-    cron: str | None = None
+    assets: Annotated[Items[AssetUri], Field(min_length=1)]
+    """URIs of Airflow assets; any of them starts a run."""
+    cron: Clock | None = None
+    """Cron expression or preset that starts runs beside them."""
 
 
 class Notifier(Model):
@@ -152,7 +140,7 @@ class Notifier(Model):
 class Alerts(Model):
     """Who hears of what. One message per change of state, and one on recovery."""
 
-    emails: Items[str] = ()
+    emails: Items[Email] = ()
     on: Items[Literal["failure", "conflict", "rejected", "anomaly"]] = ("failure",)
     notifiers: Items[Notifier] = ()
 
@@ -160,7 +148,7 @@ class Alerts(Model):
 class Webhook(Model):
     """An outbound notification."""
 
-    connection: str
+    connection: ConnectionId
     events: Items[str] = ("run.succeeded", "run.failed")
 
 
@@ -189,13 +177,13 @@ class Mapping(Model):
     """One integration: two endpoints, a direction, a field mapping, rules, a schedule, alerts."""
 
     version: Literal[1]
-    id: Annotated[str, AfterValidator(_check_id)]
+    id: MappingId
     description: str = ""
     mode: Literal["import", "export", "bidirectional"]
     """`import` (into our systems) and `export` (out of them) both flow source → destination; they differ as labels."""
     source: Endpoint
     destination: Endpoint
-    key: Items[str] = ()
+    key: Items[Text] = ()
     """Destination names of the fields that identify a record."""
     fields: Items[FieldMapping] = Field(min_length=1)
     filter: str | None = None
@@ -208,15 +196,22 @@ class Mapping(Model):
     delete_grace: Duration = "P0D"
     guards: Guards = Field(default_factory=Guards)
     limits: Limits = Field(default_factory=Limits)
-    schedule: str | AssetSchedule | None = None
+    schedule: ScheduleText | AssetSchedule | None = None
     """cron, preset (`@daily`), ISO 8601 duration, `realtime`, null, or `{assets: […], cron: …}`."""
-    timezone: str = "Europe/Paris"
-    start_date: str | None = None
+    timezone: TimeZone = "Europe/Paris"
+    start_date: IsoDate | None = None
     """ISO date, in `timezone`, of the first scheduled interval; default 2025-01-01."""
     alerts: Alerts = Field(default_factory=Alerts)
     webhooks: Items[Webhook] = ()
     backup: Backup = Field(default_factory=Backup)
     airflow: AirflowOptions = Field(default_factory=AirflowOptions)
+
+    @property
+    def when(self) -> Schedule:
+        """``schedule``, told apart."""
+        if isinstance(self.schedule, AssetSchedule):
+            return Schedule("assets", self.schedule.cron, assets=self.schedule.assets)
+        return parse_schedule(self.schedule)
 
     @property
     def dag_id(self) -> str:
@@ -234,28 +229,28 @@ class Mapping(Model):
         return self
 
 
-def _inconsistencies(mapping: Mapping) -> list[tuple[str, str]]:
+def _inconsistencies(mapping: Mapping) -> list[tuple[KeyPath, str]]:
     """Rules that span several keys, as (path, message) pairs in the order of the file."""
-    found: list[tuple[str, str]] = []
+    found: list[tuple[KeyPath, str]] = []
     names = [f.destination for f in mapping.fields]
     for index, name in enumerate(names):
         if name in names[:index]:
-            found.append((f"fields[{index}].destination", f"{name!r} is mapped twice"))
+            found.append((("fields", index, "destination"), f"{name!r} is mapped twice"))
         if name.startswith("__"):
-            found.append((f"fields[{index}].destination", f"{name!r}: names starting with __ are ours"))
+            found.append((("fields", index, "destination"), f"{name!r}: names starting with __ are ours"))
     for index, name in enumerate(mapping.key):
         if name not in names:
-            found.append((f"key[{index}]", f"{name!r} is no destination field; fields are {', '.join(names)}"))
+            found.append((("key", index), f"{name!r} is no destination field; fields are {', '.join(names)}"))
     if mapping.incremental and mapping.incremental.cursor not in names:
-        found.append(("incremental.cursor", f"{mapping.incremental.cursor!r} is no destination field"))
+        found.append((("incremental", "cursor"), f"{mapping.incremental.cursor!r} is no destination field"))
     one_way = mapping.mode != "bidirectional"
     if not mapping.key and (not one_way or mapping.write in ("upsert", "mirror")):
         what = f"write: {mapping.write}" if one_way else "mode: bidirectional"
-        found.append(("key", f"{what} needs a key to recognise records by"))
+        found.append((("key",), f"{what} needs a key to recognise records by"))
     if getattr(mapping.destination, "query", None) is not None:
-        found.append(("destination.query", "a query can only be read; give the table to write to"))
+        found.append((("destination", "query"), "a query can only be read; give the table to write to"))
     if "*" in str(getattr(mapping.destination, "path", "")):
-        found.append(("destination.path", "a pattern can only be read; give one file to write to"))
+        found.append((("destination", "path"), "a pattern can only be read; give one file to write to"))
     if one_way and mapping.conflicts is not None:
-        found.append(("conflicts", "only mode: bidirectional has conflicts"))
+        found.append((("conflicts",), "only mode: bidirectional has conflicts"))
     return found
