@@ -228,7 +228,7 @@ def load_settings(environ: Mapping[str, str] | None = None, cwd: Path | None = N
     """
     env = os.environ if environ is None else environ
     home = find_home(env, cwd or Path.cwd())
-    project = home.parent if (home.parent / PROJECT_FILE).is_file() else home
+    project = find_project(home)
     source = _Source(env, home)
     values = {option.name: _convert(option, *source.get(option), home, project) for option in OPTIONS}
     values["base_url"] = values["base_url"] or source.airflow("api", "base_url") or "http://localhost:8080"
@@ -246,6 +246,11 @@ def find_home(environ: Mapping[str, str], cwd: Path) -> Path:
         if (folder / PROJECT_FILE).is_file():
             return folder / ".airflow"
     return Path("~/airflow").expanduser()
+
+
+def find_project(home: Path) -> Path:
+    """The folder that relative paths start at: the one around AIRFLOW_HOME if it holds `airflow_settings.yaml`, else AIRFLOW_HOME."""
+    return home.parent if (home.parent / PROJECT_FILE).is_file() else home
 
 
 class _Source:

@@ -1,0 +1,29 @@
+"""From a staged record's coordinate columns back to a place that a person can open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sync_provider.connectors.base import FILE, ROW, SHEET
+from sync_provider.core.errors import Where
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+POSITION = b"position"  # metadata of a raw or staged field: the letter of its column in a sheet
+
+
+def record_place(batch: pa.RecordBatch, index: int, field: str | None = None) -> Where:
+    """Where a record comes from: file:line, file sheet!cell, or row.
+
+    Args:
+        batch: staged records with their coordinate columns.
+        index: 0-based position in the batch.
+        field: destination name of the field at fault, if one.
+    """
+    file, sheet, row = (batch.column(name)[index].as_py() for name in (FILE, SHEET, ROW))
+    if sheet is not None:
+        metadata = batch.schema.field(field).metadata if field is not None else None
+        letter = (metadata or {}).get(POSITION, b"").decode()
+        return Where(file=file, sheet=sheet, cell=f"{letter}{row}" if letter else f"{row}:{row}")
+    return Where(file=file, line=row) if file is not None else Where(row=row)
