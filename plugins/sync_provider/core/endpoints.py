@@ -32,9 +32,11 @@ class CsvEndpoint(FileEndpoint):
     """Delimited text. `airflow-sync inspect FILE` finds these values and says how sure it is."""
 
     type: Literal["csv"]
+    """Delimited text."""
     encoding: Encoding = "utf-8"
     """Python codec name: `utf-8` (a byte order mark is accepted), `utf-8-sig` (one is written), `utf-16`, `cp1252`…"""
     delimiter: str = Field(default=",", min_length=1, max_length=1)
+    """One character between values; `"\t"` in double quotes is a tab."""
     quote: str | None = Field(default='"', min_length=1, max_length=1)
     """Quote character, doubled inside a value; null: values are never quoted."""
     decimal: Literal[".", ","] = "."
@@ -55,6 +57,7 @@ class ExcelEndpoint(FileEndpoint):
     """An Excel workbook (`.xlsx`, and for reading `.xls`, `.xlsb`, `.ods`)."""
 
     type: Literal["excel"]
+    """A workbook."""
     sheet: str | int = 0
     """Name, 0-based index, or `/regular expression/`: all sheets whose whole name matches."""
     sheet_field: Text | None = None
@@ -71,6 +74,7 @@ class SqlEndpoint(Model):
     """A table or query of a SQL database, through SQLAlchemy; SQLite and PostgreSQL have bulk paths."""
 
     type: Literal["sql"]
+    """A database."""
     connection: ConnectionId
     """Airflow connection id (`sqlite`, `postgres`, or any with a SQLAlchemy dialect)."""
     table: Text | None = None
@@ -91,6 +95,7 @@ class GoogleSheetsEndpoint(Model):
     """A tab of a Google spreadsheet."""
 
     type: Literal["google_sheets"]
+    """A Google spreadsheet."""
     connection: ConnectionId
     """Airflow connection of type `google_cloud_platform`; `extra.base_url` points it at the local sandbox."""
     spreadsheet: Text
@@ -98,12 +103,14 @@ class GoogleSheetsEndpoint(Model):
     sheet: str | int | SheetGid = 0
     """Title, 0-based index, `/regular expression/`, or `{gid: 123}`."""
     header_row: int = Field(default=1, ge=1)
+    """1-based row that holds the column names."""
 
 
 class SheetGid(Model):
     """A tab by the number that stays with it when it is renamed."""
 
     gid: int = Field(ge=0)
+    """The number after `gid=` in the tab's URL."""
 
 
 GoogleSheetsEndpoint.model_rebuild()

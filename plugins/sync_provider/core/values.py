@@ -129,7 +129,7 @@ _TYPE_SCHEMA = {
         {"enum": [kind for kind in KINDS if kind != "decimal"]},
         {"pattern": r"^decimal\(\s*\d{1,2}\s*,\s*\d{1,2}\s*\)$"},
     ],
-    "examples": ["decimal(12,2)"],
+    "examples": ["string", "decimal(12,2)"],
 }
 _SHARE_SCHEMA = {
     "anyOf": [

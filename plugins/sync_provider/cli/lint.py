@@ -1,0 +1,63 @@
+"""`airflow-sync lint`: everything that is wrong with mappings, before Airflow sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sync_provider.cli.session import USAGE_OR_MAPPING, Session, common_options, pass_session
+from sync_provider.core.errors import MappingError, MappingErrors
+from sync_provider.engine.loader import MappingSource, Scan, load_file, scan_mappings
+
+
+@click.command()
+@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@common_options
+@pass_session
+def lint(session: Session, paths: tuple[Path, ...]) -> None:
+    """Check mappings: structure, names, schedules and expressions.
+
+    PATH is a mapping or a folder of mappings; default: the folder of the mappings. Nothing is connected to.
+    """
+    checked = 0
+    errors: list[MappingError] = []
+    for path in paths or (session.mappings_dir,):
+        scan = scan_mappings(path) if path.is_dir() or not paths else _scan_file(path)
+        checked += len(scan.sources)
+        errors += scan.errors
+        for source in scan.sources:
+            errors += _expression_errors(source)
+    broken = {error.where.file for error in errors}
+    session.answer(_as_data(checked, errors), _as_text(checked, errors, len(broken)))
+    if errors:
+        raise click.exceptions.Exit(USAGE_OR_MAPPING)
+
+
+def _scan_file(path: Path) -> Scan:
+    try:
+        return Scan([load_file(path)], [])
+    except MappingErrors as error:
+        return Scan([], list(error.errors))
+
+
+def _expression_errors(source: MappingSource) -> list[MappingError]:
+    from sync_provider.engine.expressions import check_mapping_expressions  # loads DuckDB
+
+    return [source.locate(error) for error in check_mapping_expressions(source.mapping)]
+
+
+def _as_data(loaded: int, errors: list[MappingError]) -> dict[str, Any]:
+    return {"mappings": loaded, "errors": [error.as_dict() for error in errors]}
+
+
+def _as_text(loaded: int, errors: list[MappingError], broken: int) -> str:
+    if not errors:
+        return f"{_count(loaded, 'mapping')} checked, nothing to report"
+    lines = [str(error) for error in errors]
+    return "\n".join([*lines, "", f"{_count(len(errors), 'problem')} in {_count(broken, 'file')}"])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,26 @@
+"""The program `airflow-sync` and its commands. Starting it imports nothing heavy, and never Airflow."""
+
+from __future__ import annotations
+
+import click
+
+from sync_provider import __version__
+from sync_provider.cli.lint import lint
+from sync_provider.cli.schema import schema
+from sync_provider.cli.session import Program, common_options
+
+
+@click.group(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog="Exit codes: 0 done; 1 unexpected; 2 usage or mapping; 3 failed, a retry may help; "
+    "4 failed, a retry will not help; 7 nothing written until a person decides.",
+)
+@click.version_option(__version__, prog_name="airflow-sync")
+@common_options
+def main() -> None:
+    """Work on integrations without starting Airflow: the same mappings, connections, engine and ledger."""
+
+
+for command in (lint, schema):
+    main.add_command(command)
