@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -92,10 +92,14 @@ class Store:
         """Remove a file; False if there was none."""
         return self._place.delete(_checked(path))
 
-    def list(self, prefix: str = "") -> list[StoredFile]:
+    def files(self, prefix: str = "") -> Sequence[StoredFile]:
         """The files below a folder such as ``staging/x`` (all, if empty), by path. Files being written are left out."""
         found = self._place.walk(_checked(prefix.rstrip("/")) if prefix else "")
         return sorted((file for file in found if not file.unfinished), key=lambda file: file.path)
+
+    def list(self, prefix: str = "") -> list[str]:
+        """Their paths."""
+        return [file.path for file in self.files(prefix)]
 
     def remove_unfinished(self, before: datetime) -> int:
         """Remove what crashed writers left behind before then; returns how many files. Object stores keep none."""

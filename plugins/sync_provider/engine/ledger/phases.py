@@ -1,0 +1,83 @@
+"""The phases of a run, as rows. Every start adds one, with a number that grows over all runs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from sync_provider.core.changes import PHASES
+from sync_provider.core.errors import SyncDataError
+from sync_provider.engine.ledger.records import PhaseRow
+from sync_provider.engine.ledger.tables import phases
+
+STALE = "stale"
+PHASE_STATES = ("succeeded", "failed", "skipped")
+
+
+def start(connection: sa.Connection, run_id: str, phase: str, attempt: int, now: datetime) -> int:
+    """Add a start; what later phases have left behind does not count any more. Returns the start's number."""
+    if phase not in PHASES:
+        raise ValueError(f"{phase!r} is no phase; known are {', '.join(PHASES)}")
+    later = PHASES[PHASES.index(phase) + 1 :]
+    connection.execute(
+        phases.update().where(phases.c.run_id == run_id, phases.c.phase.in_(later)).values(stale=True),
+    )
+    number: int | None = connection.scalar(
+        phases.insert()
+        .values(run_id=run_id, phase=phase, attempt=attempt, state="running", stale=False, started_at=now)
+        .returning(phases.c.number)
+    )
+    assert number is not None
+    return number
+
+
+def finish(connection: sa.Connection, run_id: str, phase: str, number: int | None, values: dict[str, Any]) -> None:
+    """End the newest start of a phase.
+
+    Raises:
+        SyncDataError: the phase was not started, or started anew since (``phase_restarted``).
+    """
+    newest = connection.scalar(
+        sa.select(sa.func.max(phases.c.number)).where(phases.c.run_id == run_id, phases.c.phase == phase)
+    )
+    if newest is None or number not in (None, newest):
+        raise SyncDataError(
+            f"{phase} was started anew since; this try's result does not count",
+            hint="Look at the newer try's log.",
+            code="phase_restarted",
+        )
+    connection.execute(phases.update().where(phases.c.number == newest).values(**values))
+
+
+def current(connection: sa.Connection, run_id: str) -> list[PhaseRow]:
+    """The newest start of each phase, in the order of `PHASES`."""
+    newest = (
+        sa.select(sa.func.max(phases.c.number))
+        .where(phases.c.run_id == run_id)
+        .group_by(phases.c.phase)
+        .scalar_subquery()
+    )
+    rows = connection.execute(sa.select(phases).where(phases.c.number.in_(newest)))
+    return sorted((_row(row) for row in rows), key=lambda row: PHASES.index(row.phase))
+
+
+def read_number(connection: sa.Connection, run_id: str) -> int:
+    """When the run last began to read, as a number: its earliest current start. 0 if it has not begun."""
+    return min((row.number for row in current(connection, run_id) if row.state != STALE), default=0)
+
+
+def _row(row: sa.Row[Any]) -> PhaseRow:
+    return PhaseRow(
+        number=row.number,
+        run_id=row.run_id,
+        phase=row.phase,
+        attempt=row.attempt,
+        state=STALE if row.stale else row.state,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        counters=row.counters or {},
+        artifact=row.artifact,
+        error=row.error,
+    )

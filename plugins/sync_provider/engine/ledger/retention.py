@@ -1,0 +1,89 @@
+"""Forgetting old runs, so that the ledger stays small. What somebody may still need stays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from sync_provider.engine.ledger.runs import FINAL_STATES
+from sync_provider.engine.ledger.tables import (
+    baselines,
+    cursors,
+    events,
+    loads,
+    mapping_versions,
+    phases,
+    rejections,
+    runs,
+)
+
+if TYPE_CHECKING:
+    from sync_provider.engine.ledger.database import Database
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purged:
+    """What was removed: ids of the runs, and how many rejections and events went with them."""
+
+    run_ids: tuple[str, ...]
+    rejections: int
+    events: int
+
+
+def purge(database: Database, before: datetime) -> Purged:
+    """Remove runs that ended before then, with their phases, decided rejections and events.
+
+    Kept: the newest run of each integration, the newest that has loaded, those that a cursor or a baseline comes from, and
+    those with rejections that are open or wait to be replayed. Audit, leases, cursors and files seen are never removed.
+    """
+    with database.read() as connection:
+        chosen = list(connection.scalars(_removable(before)))
+    rest = iter(chosen)
+    gone_rejections = gone_events = 0
+    # Short transactions: others may write in between. What became worth keeping meanwhile was not old.
+    while batch := list(islice(rest, _BATCH)):
+        with database.write() as connection:
+            connection.execute(phases.delete().where(phases.c.run_id.in_(batch)))
+            connection.execute(loads.delete().where(loads.c.run_id.in_(batch)))
+            gone_rejections += connection.execute(rejections.delete().where(rejections.c.run_id.in_(batch))).rowcount
+            gone_events += connection.execute(events.delete().where(events.c.run_id.in_(batch))).rowcount
+            connection.execute(runs.delete().where(runs.c.id.in_(batch)))
+    with database.write() as connection:
+        used = sa.select(runs.c.mapping_sha256)
+        connection.execute(mapping_versions.delete().where(mapping_versions.c.sha256.not_in(used)))
+    return Purged(run_ids=tuple(chosen), rejections=gone_rejections, events=gone_events)
+
+
+def _removable(before: datetime) -> sa.Select[Any]:
+    other, later = runs.alias(), loads.alias()
+    newer_run = sa.exists().where(
+        other.c.mapping_id == runs.c.mapping_id,
+        sa.tuple_(other.c.created_at, other.c.id) > sa.tuple_(runs.c.created_at, runs.c.id),
+    )
+    only_load = sa.exists().where(
+        loads.c.run_id == runs.c.id,
+        loads.c.done,
+        ~sa.exists().where(
+            later.c.mapping_id == loads.c.mapping_id, later.c.done, later.c.read_number > loads.c.read_number
+        ),
+    )
+    undecided = sa.exists().where(rejections.c.run_id == runs.c.id, rejections.c.status.in_(("open", "corrected")))
+    return (
+        sa.select(runs.c.id)
+        .where(
+            runs.c.state.in_(FINAL_STATES),
+            runs.c.finished_at < before,
+            newer_run,
+            ~only_load,
+            ~undecided,
+            runs.c.id.not_in(sa.select(cursors.c.run_id)),
+            runs.c.id.not_in(sa.select(baselines.c.run_id)),
+        )
+        .order_by(runs.c.created_at)
+    )
