@@ -21,7 +21,9 @@ from local.processes import Component, Processes
 from local.settings_file import apply_settings, read_settings
 from local.signals import Stop
 
-_AIRFLOW = (sys.executable, "-m", "airflow")
+# -P: the working directory is no place to import from, as with the `airflow` command.
+_AIRFLOW = (sys.executable, "-P", "-m", "airflow")
+_OURS = Path(__file__).resolve().parent.parent
 _PARTS = ("scheduler", "dag-processor", "triggerer", "api-server")
 # Running tasks talk to the API server while they end, so it goes after the scheduler, which waits for them.
 _STOPPING = (
@@ -60,7 +62,7 @@ class LocalAirflow:
             **{name: free_port(remembered.get(name)) for name in ("logs", "smtp", "mails")},
         )
         self._processes = Processes(
-            stop, home.component_logs, home.environment(project, self.addresses, os.environ), project.root
+            stop, home.component_logs, home.environment(project, self.addresses, os.environ), _OURS
         )
 
     @property

@@ -79,8 +79,10 @@ class Api:
         return json.loads(content) if content else None
 
     def healthy(self) -> bool:
-        """Whether the API server answers and all other parts send heartbeats."""
+        """Whether the API server answers people and tasks, and all other parts send heartbeats."""
         try:
+            # The part that tasks talk to is built by its first request, which would otherwise hold up the first run.
+            self.request("GET", "/execution/health")
             parts = self.request("GET", "/api/v2/monitor/health")
         except ApiError:
             return False

@@ -22,7 +22,8 @@ from local import LocalError
 USERS = {"administrateur": "ADMIN", "superviseur": "VIEWER", "operateur": "USER"}
 """Who can log in, with the role of Airflow's SimpleAuthManager."""
 
-_SECRETS = ("fernet_key", "encryption_key", "jwt_secret", "api_secret")
+_SIGNING = ("jwt_secret", "api_secret")
+_SECRETS = ("fernet_key", "encryption_key", *_SIGNING)
 
 _LOCAL_SETTINGS = '''\
 """Written by `make run`. Airflow imports it in each of its processes."""
@@ -86,8 +87,9 @@ class Home:
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.state: dict[str, Any] = self._read(self._state_file)
         for name in _SECRETS:
-            # 32 bytes in URL-safe base64: what Fernet and AES-256 keys are written as.
-            self.state.setdefault(name, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+            # 32 bytes in URL-safe base64 is how Fernet and AES-256 keys are written; SHA-512 signatures ask for 64.
+            length = 64 if name in _SIGNING else 32
+            self.state.setdefault(name, base64.urlsafe_b64encode(secrets.token_bytes(length)).decode())
         self.passwords: dict[str, str] = self._read(self._passwords_file)
         for user in USERS:
             self.passwords.setdefault(user, secrets.token_urlsafe(12))
