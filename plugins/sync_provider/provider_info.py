@@ -1,4 +1,4 @@
-"""What Airflow knows about this provider: options, operators, hooks, links. No I/O.
+"""What Airflow knows about this provider: options, operators, hooks, links, notifications. No I/O.
 
 Every Airflow process calls this while it starts, before its configuration is complete: it must be light and must
 import nothing of Airflow.
@@ -8,14 +8,39 @@ from __future__ import annotations
 
 from typing import Any
 
+from sync_provider.engine.settings import OPTIONS, SECTION, Option
+
 NAME = "sync-provider"
+INTEGRATION = "Synchronisation"
 
 
 def get_provider_info() -> dict[str, Any]:
     """The `apache_airflow_provider` entry point; Airflow checks it against its `provider_info.schema.json`."""
     return {
         "package-name": NAME,
-        "name": "Synchronisation",
+        "name": INTEGRATION,
         "description": "Declarative, validated and reversible integrations: one YAML mapping, one generated DAG.",
-        "integrations": [{"integration-name": "Synchronisation"}],
+        "integrations": [{"integration-name": INTEGRATION, "tags": ["service"]}],
+        "operators": [{"integration-name": INTEGRATION, "python-modules": ["sync_provider.operators"]}],
+        "hooks": [{"integration-name": INTEGRATION, "python-modules": ["sync_provider.hooks"]}],
+        "extra-links": [f"sync_provider.links.{name}" for name in ("PlanLink", "RejectionsLink", "ReportLink")],
+        "notifications": ["sync_provider.alert_mail.AlertMail"],
+        "config": {
+            SECTION: {
+                "description": "Settings of the synchronisation provider.",
+                "options": {option.name: _described(option) for option in OPTIONS},
+            }
+        },
+    }
+
+
+def _described(option: Option) -> dict[str, Any]:
+    return {
+        "description": f"{option.description}\n",
+        "version_added": "0.1.0",
+        # Airflow's own types are fewer than ours; the engine reads durations, lists and paths from text.
+        "type": "boolean" if option.kind == "boolean" else "string",
+        "example": option.example,
+        "default": option.default,
+        **({"sensitive": True} if option.sensitive else {}),
     }

@@ -1,0 +1,301 @@
+"""One mapping in, one DAG out; the same text always gives the same DAG.
+
+Runs whenever Airflow parses DAG files: it opens no socket, no ledger and no store, and imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pendulum
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetAny,
+    AssetOrTimeSchedule,
+    CronDataIntervalTimetable,
+    CronTriggerTimetable,
+    DeltaDataIntervalTimetable,
+    DeltaTriggerTimetable,
+    Param,
+    get_parsing_context,
+)
+
+from sync_provider import hooks, operators
+from sync_provider.core.durations import parse_duration
+from sync_provider.core.endpoints import CsvEndpoint, Endpoint, ExcelEndpoint, GoogleSheetsEndpoint, SqlEndpoint
+from sync_provider.core.errors import MappingError, MappingErrors, SyncError, Where
+from sync_provider.core.mapping import Mapping
+from sync_provider.core.schedule import Schedule
+from sync_provider.engine.loader import MappingSource, load_mapping, scan_mappings
+from sync_provider.notify import refused_notifiers
+
+PREFIX = "sync__"
+FIRST_DAY = "2025-01-01"
+"""Start of the first interval where the mapping names none; fixed, because a start that moves would never arrive."""
+
+
+class BrokenMappings(Exception):  # noqa: N818  # its name is the headline of Airflow's import-error banner
+    """Some mappings are wrong. Raised by a DAG file of its own, so that Airflow shows it and no DAG is lost."""
+
+
+def register_integrations(namespace: MutableMapping[str, Any], path: str | Path | None = None) -> None:
+    """Put one DAG per mapping into a DAG file's globals. A broken mapping is left out and hides no other.
+
+    Args:
+        namespace: ``globals()`` of the DAG file.
+        path: folder of the mappings; default `[sync_provider] mappings_dir`.
+    """
+    directory = Path(path) if path is not None else hooks.mappings_dir()
+    wanted = get_parsing_context().dag_id
+    if wanted is None:
+        dags = build_all(directory)[0]
+    elif wanted.startswith(PREFIX):
+        # A task's process needs one DAG only: with it, its start does not depend on the number of mappings.
+        dags = [build_dag(load_mapping(wanted.removeprefix(PREFIX), directory))]
+    else:
+        dags = []
+    for dag in dags:
+        # Airflow sends tasks to the file that it finds here, and took the one in which DAG() was called.
+        dag.fileloc = namespace["__file__"]
+        namespace[dag.dag_id] = dag
+
+
+def report_broken_mappings(path: str | Path | None = None) -> None:
+    """Raise one error that lists every broken mapping by place; nothing if all are well.
+
+    Raises:
+        BrokenMappings: some are broken.
+    """
+    if get_parsing_context().dag_id is not None:
+        return
+    directory = Path(path) if path is not None else hooks.mappings_dir()
+    if errors := build_all(directory)[1]:
+        lines = "\n".join(f"  {error}" for error in errors)
+        raise BrokenMappings(f"{len(errors)} in {directory}; all other integrations are loaded\n{lines}") from None
+
+
+def build_all(directory: Path) -> tuple[list[DAG], list[SyncError]]:
+    """Build every mapping of a folder: the DAGs in order of their ids, and the errors of those that are broken."""
+    scan = scan_mappings(directory)
+    dags: list[DAG] = []
+    errors: list[SyncError] = list(scan.errors)
+    for source in scan.sources:
+        try:
+            dags.append(build_dag(source))
+        except SyncError as error:
+            errors.append(error)
+        except Exception as error:  # noqa: BLE001  # whatever Airflow refuses in one mapping must not hide the others
+            errors.append(MappingError(f"Airflow refuses it: {error}", where=Where(file=str(source.path))))
+    return dags, errors
+
+
+def build_dag(source: MappingSource) -> DAG:
+    """Build the DAG of one mapping: extract → validate → plan → [approve] → backup → load → report.
+
+    Raises:
+        MappingErrors: the mapping declares something that this version does not offer.
+    """
+    check_available(source)
+    mapping = source.mapping
+    options = mapping.airflow
+    dag = DAG(
+        dag_id=mapping.dag_id,
+        description=mapping.description or f"{mapping.source.type} → {mapping.destination.type}",
+        schedule=timetable(mapping),
+        start_date=pendulum.from_format(mapping.start_date or FIRST_DAY, "YYYY-MM-DD", tz=mapping.timezone),
+        catchup=False,
+        max_active_runs=options.max_active_runs,
+        default_args={
+            "owner": options.owner,
+            "retries": options.retries,
+            "retry_delay": parse_duration(options.retry_delay),
+            "priority_weight": options.priority_weight,
+            **{name: value for name in ("pool", "queue") if (value := getattr(options, name)) is not None},
+        },
+        params=run_form(mapping),
+        tags=sorted({"sync", mapping.mode, mapping.source.type, mapping.destination.type, *options.tags}),
+        doc_md=documentation(source),
+    )
+    _chain(dag, mapping)
+    return dag
+
+
+def _chain(dag: DAG, mapping: Mapping) -> None:
+    timeout = mapping.airflow.execution_timeout
+    common: dict[str, Any] = {"dag": dag, "mapping_id": mapping.id}
+    timed = {**common, "execution_timeout": parse_duration(timeout) if timeout else None}
+    extract = operators.SqlExtractOperator if _is_sql(mapping.source) else operators.FileExtractOperator
+    load = operators.SqlLoadOperator if _is_sql(mapping.destination) else operators.FileLoadOperator
+    tasks: list[Any] = [
+        extract(task_id="extract", inlets=assets_of(mapping.source), **timed),
+        operators.ValidateOperator(task_id="validate", **timed),
+        operators.PlanOperator(task_id="plan", **timed),
+    ]
+    if mapping.guards.on_trip == "ask":
+        wait = parse_duration(mapping.guards.approval_timeout)
+        tasks.append(operators.ApprovePlanOperator(task_id="approve", response_timeout=wait, **common))
+    tasks += [
+        operators.BackupOperator(task_id="backup", **timed),
+        load(task_id="load", outlets=assets_of(mapping.destination), **timed),
+        operators.ReportOperator(task_id="report", **timed),
+    ]
+    for before, after in pairwise(tasks):
+        before >> after
+
+
+def timetable(mapping: Mapping) -> Any:
+    """Airflow's schedule for a mapping.
+
+    An incremental mapping gets data intervals, so that a backfill has slices to load; the others start at the time that
+    their cron names, as cron does.
+    """
+    schedule = mapping.when
+    if schedule.kind == "assets":
+        assets = AssetAny(*(Asset(uri) for uri in schedule.assets))
+        return AssetOrTimeSchedule(assets=assets, timetable=_clock(mapping, schedule)) if schedule.text else assets
+    return _clock(mapping, schedule)
+
+
+def _clock(mapping: Mapping, schedule: Schedule) -> Any:
+    intervals = mapping.incremental is not None
+    if schedule.every is not None:
+        return DeltaDataIntervalTimetable(schedule.every) if intervals else DeltaTriggerTimetable(schedule.every)
+    if schedule.text is None or schedule.text in ("@once", "@continuous"):
+        return schedule.text
+    timetable_class = CronDataIntervalTimetable if intervals else CronTriggerTimetable
+    return timetable_class(schedule.text, timezone=mapping.timezone)
+
+
+def _unavailable(mapping: Mapping) -> Iterator[tuple[str, str]]:
+    """What the models accept for the versions to come and this one does not run, as (path, name): said, not ignored."""
+    if mapping.mode == "bidirectional":
+        yield "mode", mapping.mode
+    for side in ("source", "destination"):
+        if isinstance(endpoint := getattr(mapping, side), GoogleSheetsEndpoint):
+            yield f"{side}.type", endpoint.type
+    if mapping.when.kind == "realtime":
+        yield "schedule", "realtime"
+    if mapping.webhooks:
+        yield "webhooks", "webhooks"
+
+
+def check_available(source: MappingSource) -> None:
+    """Let a mapping pass that this version, as deployed here, can run.
+
+    Raises:
+        MappingErrors: what it cannot, each at its place in the file.
+    """
+    mapping = source.mapping
+    found = [(path, f"{name} is not available in this version") for path, name in _unavailable(mapping)]
+    if mapping.alerts.notifiers:
+        found += refused_notifiers(mapping, hooks.allowed_notifiers())
+    if found:
+        errors = [MappingError(text, where=Where(field=path), code="not_available") for path, text in found]
+        raise MappingErrors([source.locate(error) for error in errors])
+
+
+def assets_of(endpoint: Endpoint) -> list[Asset]:
+    """The Airflow asset that an endpoint stands for: the same for every mapping that names the same place.
+
+    Schemes start with ``x-``: for any other, Airflow imports the asset handlers of every installed provider (0.6 s, Google's
+    client libraries included) into each process that parses DAGs.
+
+    >>> [a.uri for a in assets_of(SqlEndpoint(type="sql", connection="app_db", table="public.clients"))]
+    ['x-sql://app_db/public.clients']
+    """
+    match endpoint:
+        case SqlEndpoint(table=None):
+            return []
+        case SqlEndpoint():
+            return [Asset(f"x-sql://{endpoint.connection}/{quote(str(endpoint.table))}")]
+        case CsvEndpoint() | ExcelEndpoint() if "://" in endpoint.path:
+            return [Asset(f"x-{endpoint.path}")]
+        case CsvEndpoint() | ExcelEndpoint():
+            return [Asset(f"x-{endpoint.type}://{endpoint.connection or 'files'}/{quote(endpoint.path, safe='/*')}")]
+        case GoogleSheetsEndpoint():
+            return [Asset(f"x-google-sheets://{endpoint.connection}/{endpoint.spreadsheet}")]
+
+
+def run_form(mapping: Mapping) -> dict[str, Param]:
+    """What a person may choose when starting a run by hand, as Airflow's form shows it."""
+    form = {
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Essai à blanc",
+            description="S'arrêter après le plan : rien n'est sauvegardé ni écrit.",
+        ),
+        "full_refresh": Param(
+            False,
+            type="boolean",
+            title="Tout relire",
+            description="Ignorer le curseur et les fichiers déjà lus. Le curseur n'avance que vers l'avant.",
+        ),
+        "since": Param(
+            None,
+            type=["null", "string"],
+            title="Depuis",
+            description="Lire à partir de cette valeur du curseur (2025-01-31T00:00:00+01:00). Demande `incremental`.",
+        ),
+        "until": Param(
+            None,
+            type=["null", "string"],
+            title="Jusqu'à",
+            description="Lire les enregistrements avant cette valeur du curseur. Demande `incremental`.",
+        ),
+        "limit": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Limite",
+            description="Au plus ce nombre d'enregistrements.",
+        ),
+        "keys": Param(
+            None,
+            type=["null", "array"],
+            items={"type": "string"},
+            title="Clés",
+            description="Seulement ces clés, une par ligne ; les parties d'une clé composée sont jointes par |.",
+        ),
+        "allow_deletes_once": Param(
+            False,
+            type="boolean",
+            title="Autoriser les suppressions",
+            description="Laisser cette exécution passer les garde-fous de suppression.",
+        ),
+    }
+    if mapping.incremental is None:
+        del form["since"], form["until"]
+    return form
+
+
+def documentation(source: MappingSource) -> str:
+    """The DAG's page in Airflow: what it does, whose it is, where to look, and its YAML as written."""
+    mapping = source.mapping
+    fence = "```"
+    while fence in source.text:
+        fence += "`"
+    home = hooks.ui_path("synchronisation/")
+    return "\n".join(
+        (
+            f"{mapping.description or mapping.id}",
+            "",
+            f"- {mapping.source.type} → {mapping.destination.type}, `{mapping.write}`, `{mapping.mode}`",
+            f"- Responsable : {mapping.airflow.owner}",
+            f"- Fichier : `{source.path.name}`",
+            f"- [Synchronisation]({home})",
+            "",
+            f"{fence}yaml",
+            source.text.rstrip("\n"),
+            fence,
+        )
+    )
+
+
+def _is_sql(endpoint: Endpoint) -> bool:
+    return isinstance(endpoint, SqlEndpoint)

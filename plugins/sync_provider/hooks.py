@@ -1,0 +1,134 @@
+"""Where Airflow meets the engine: settings, connections, and the environment that a run needs.
+
+The only module that turns Airflow's own objects into ours. Importing it is cheap; the ledger, the store and their
+libraries are opened when first asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from sync_provider.connectors.base import ConnectionInfo, Secret
+from sync_provider.core.errors import SyncConnectionError, Where
+from sync_provider.engine.settings import OPTIONS, SECTION, Settings, find_home, find_project, load_settings
+
+if TYPE_CHECKING:
+    from sync_provider.engine.environment import Environment
+
+
+def airflow_settings() -> Settings:
+    """Our options as Airflow's configuration holds them: environment, `airflow.cfg`, commands and secrets backends alike.
+
+    Raises:
+        SyncValidationError: an option's value is not valid.
+    """
+    from airflow.sdk.configuration import conf
+
+    found = {option.variable: conf.get(SECTION, option.name, fallback=None) for option in OPTIONS}
+    known = {name: value for name, value in found.items() if value is not None}
+    return load_settings({**os.environ, "AIRFLOW_HOME": str(airflow_home()), **known})
+
+
+def mappings_dir() -> Path:
+    """Where the mappings are. Nothing else is read: DAG parsing must not run the commands behind secret options."""
+    from airflow.sdk.configuration import conf
+
+    configured = Path(conf.get(SECTION, "mappings_dir")).expanduser()
+    return Path(os.path.normpath(find_project(airflow_home()) / configured))
+
+
+def allowed_notifiers() -> tuple[str, ...]:
+    """The notifiers that mappings may name; for DAG parsing, like `mappings_dir`."""
+    from airflow.sdk.configuration import conf
+
+    return tuple(name.strip() for name in conf.get(SECTION, "notifiers").split(",") if name.strip())
+
+
+def airflow_home() -> Path:
+    """AIRFLOW_HOME as this Airflow has it, absolute."""
+    return find_home({"AIRFLOW_HOME": os.environ.get("AIRFLOW_HOME", "~/airflow")}, Path.cwd())
+
+
+def connection_info(connection_id: str) -> ConnectionInfo:
+    """Look a connection up in Airflow: environment, secrets backends, then its database.
+
+    Raises:
+        SyncConnectionError: there is no such connection.
+    """
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowException
+
+    try:
+        connection = BaseHook.get_connection(connection_id)
+    except (AirflowException, KeyError) as error:
+        raise SyncConnectionError(
+            f"Airflow knows no connection {connection_id!r}",
+            where=Where(endpoint=f"connection {connection_id}"),
+            hint="Create it under Admin → Connections, or correct the mapping.",
+            code="connection_unknown",
+            retryable=False,
+        ) from error
+    info = ConnectionInfo(
+        id=connection_id,
+        type=connection.conn_type or "",
+        host=connection.host or None,
+        port=connection.port,
+        schema=connection.schema or None,
+        login=connection.login or None,
+        password=Secret(connection.password) if connection.password else None,
+        extra=dict(connection.extra_dejson),
+    )
+    mask(info.password)
+    return info
+
+
+def mask(secret: str | None) -> None:
+    """Have Airflow replace this text by `***` in every log line from now on."""
+    from airflow.sdk.log import mask_secret
+
+    if secret:
+        mask_secret(str(secret))
+
+
+def environment() -> Environment:
+    """Open the ledger and the store, for a task or a page.
+
+    Raises:
+        SyncConnectionError: the ledger or the store cannot be reached.
+    """
+    from sync_provider.engine.clock import SystemClock
+    from sync_provider.engine.crypto import open_cipher
+    from sync_provider.engine.environment import Environment
+    from sync_provider.engine.ledger import Ledger
+    from sync_provider.engine.store import Store
+
+    settings = airflow_settings()
+    for key in settings.encryption_keys:
+        mask(key)
+    for url in (settings.ledger_url, settings.store_url):
+        password = urlsplit(url).password
+        mask(password)
+        mask(unquote(password) if password else None)
+    clock = SystemClock()
+    cipher = open_cipher(settings)
+    return Environment(
+        settings=settings,
+        ledger=Ledger.open(settings.ledger_url, cipher, clock),
+        store=Store(settings.store_url, cipher),
+        connection=connection_info,
+        clock=clock,
+    )
+
+
+def ui_path(path: str) -> str:
+    """A path of Airflow's UI, below the prefix of `[api] base_url` if it has one.
+
+    Relative to the origin, so that the link works under whatever name the browser reached Airflow by.
+    """
+    from airflow.sdk.configuration import conf
+
+    base: Any = conf.get("api", "base_url", fallback=None) or "/"
+    return f"{urlsplit(base).path.rstrip('/')}/{path}"

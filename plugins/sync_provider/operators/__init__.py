@@ -1,0 +1,31 @@
+"""Our operators, one per phase of a run. They are what generated DAGs are made of, and may be used in any DAG."""
+
+from sync_provider.operators.approve import ApprovePlanOperator
+from sync_provider.operators.base import SyncOperator
+from sync_provider.operators.phases import (
+    BackupOperator,
+    ExtractOperator,
+    FileExtractOperator,
+    FileLoadOperator,
+    LoadOperator,
+    PlanOperator,
+    ReportOperator,
+    SqlExtractOperator,
+    SqlLoadOperator,
+    ValidateOperator,
+)
+
+__all__ = [
+    "ApprovePlanOperator",
+    "BackupOperator",
+    "ExtractOperator",
+    "FileExtractOperator",
+    "FileLoadOperator",
+    "LoadOperator",
+    "PlanOperator",
+    "ReportOperator",
+    "SqlExtractOperator",
+    "SqlLoadOperator",
+    "SyncOperator",
+    "ValidateOperator",
+]
