@@ -198,8 +198,7 @@ def running(
         LocalError: it could not start, or not end.
         StopRequestedError: a signal came while it started.
     """
-    home = Home(home_path)
-    with home.locked():
+    with Home.hold(home_path) as home:
         airflow = LocalAirflow(project, home, host=host, port=port, stop=stop, say=say)
         try:
             airflow.start()

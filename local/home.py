@@ -22,8 +22,8 @@ from local import LocalError
 USERS = {"administrateur": "ADMIN", "superviseur": "VIEWER", "operateur": "USER"}
 """Who can log in, with the role of Airflow's SimpleAuthManager."""
 
-_SIGNING = ("jwt_secret", "api_secret")
-_SECRETS = ("fernet_key", "encryption_key", *_SIGNING)
+_SECRETS = {"fernet_key": 32, "encryption_key": 32, "jwt_secret": 64, "api_secret": 64}
+"""Random bytes of each."""
 
 _LOCAL_SETTINGS = '''\
 """Written by `make run`. Airflow imports it in each of its processes."""
@@ -85,37 +85,40 @@ class Home:
         self._state_file = self.path / "local.json"
         self._passwords_file = self.path / "passwords.json"
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.state: dict[str, Any] = self._read(self._state_file)
-        for name in _SECRETS:
+        self.state: dict[str, Any] = _read(self._state_file)
+        if not self.state:
             # 32 bytes in URL-safe base64 is how Fernet and AES-256 keys are written; SHA-512 signatures ask for 64.
-            length = 64 if name in _SIGNING else 32
-            self.state.setdefault(name, base64.urlsafe_b64encode(secrets.token_bytes(length)).decode())
-        self.passwords: dict[str, str] = self._read(self._passwords_file)
-        for user in USERS:
-            self.passwords.setdefault(user, secrets.token_urlsafe(12))
-        _write_private(self._passwords_file, json.dumps(self.passwords, indent=1))
-        self.save_state()
+            self.state = {
+                name: base64.urlsafe_b64encode(secrets.token_bytes(n)).decode() for name, n in _SECRETS.items()
+            }
+            self.save_state()
+        self.passwords: dict[str, str] = _read(self._passwords_file)
+        if not self.passwords:
+            self.passwords = {user: secrets.token_urlsafe(12) for user in USERS}
+            _write_private(self._passwords_file, json.dumps(self.passwords, indent=1))
+
+    @classmethod
+    @contextmanager
+    def hold(cls, path: Path) -> Iterator[Home]:
+        """Open a home for one start: two schedulers over one SQLite file would destroy each other's work.
+
+        Raises:
+            LocalError: another start holds it, or a file of it is damaged.
+        """
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (path / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as exc:
+                url = _read(path / "local.json").get("url", "an address of its own")
+                raise LocalError(
+                    f"Airflow already runs from {path}, at {url}. Stop it with Ctrl-C in its terminal, or use another clone"
+                ) from exc
+            yield cls(path)
 
     def save_state(self) -> None:
         """Keep what this start learnt."""
         _write_private(self._state_file, json.dumps(self.state, indent=1))
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the home: two schedulers over one SQLite file would destroy each other's work.
-
-        Raises:
-            LocalError: another start holds it.
-        """
-        with (self.path / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as exc:
-                raise LocalError(
-                    f"Airflow already runs from {self.path} (last seen at {self.state.get('url')}). "
-                    "Stop it with Ctrl-C in its terminal, or use another clone"
-                ) from exc
-            yield
 
     def write(self, project: Project, addresses: Addresses) -> None:
         """Write airflow.cfg and airflow_local_settings.py for this start."""
@@ -159,17 +162,6 @@ class Home:
             "AIRFLOW_HOME": str(self.path),
             "SMTP_PORT": str(addresses.smtp),
         }
-
-    def _read(self, path: Path) -> dict[str, Any]:
-        if not path.exists():
-            return {}
-        try:
-            content = json.loads(path.read_text())
-        except ValueError as exc:
-            raise LocalError(f"{path} is not valid JSON ({exc}). Mend it, or `make clean` to begin anew") from exc
-        if not isinstance(content, dict):
-            raise LocalError(f"{path} should hold one JSON object. Mend it, or `make clean` to begin anew")
-        return content
 
 
 def airflow_options(home: Home, project: Project, addresses: Addresses) -> dict[str, dict[str, str]]:
@@ -222,6 +214,18 @@ def airflow_options(home: Home, project: Project, addresses: Addresses) -> dict[
             "approvers": "administrateur",
         },
     }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text())
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise LocalError(f"{path} is damaged: it should hold one JSON object. Mend it, or `make clean` to begin anew")
+    return content
 
 
 def _write_private(path: Path, text: str) -> None:
