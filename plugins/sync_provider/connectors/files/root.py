@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import unquote
 
-from sync_provider.connectors.base import ConnectionInfo
+from sync_provider.connectors.base import ConnectionInfo, Probe
 from sync_provider.core.errors import (
     MappingError,
     SyncAuthenticationError,
@@ -175,6 +175,20 @@ class FileRoot:
             modified = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or info.get("created")
         stamp = modified.timestamp() if hasattr(modified, "timestamp") else modified
         return FileState(int(info.get("size") or 0), float(stamp) if isinstance(stamp, (int, float)) else None)
+
+    def probe_write(self, location: Location) -> Probe:
+        """Whether we may replace or create the file; nothing is written."""
+        if not self.is_local:
+            return Probe(aspect="write", ok=True, detail="not checked: the store tells only when it is written to")
+        folder = Path(location.path).parent
+        while not folder.exists():
+            folder = folder.parent
+        if os.access(folder, os.W_OK | os.X_OK):
+            return Probe(aspect="write", ok=True, detail="the directory may be written to")
+        hint = "Give the account that runs the tasks write access to the directory: files are replaced whole."
+        return Probe(
+            aspect="write", ok=False, detail=f"we may not write to the directory of {location.name}", hint=hint
+        )
 
     def open_read(self, location: Location) -> BinaryIO:
         """Open a regular file for reading, seekable.
