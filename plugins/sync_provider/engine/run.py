@@ -107,23 +107,23 @@ def phase(ctx: RunContext, name: str) -> Iterator[Phase]:
         SyncError: whatever the body raised, located; other exceptions pass as they are, recorded as ``unexpected``.
     """
     runs = ctx.env.ledger.runs
-    runs.start_phase(ctx.id, name, ctx.attempt)
+    number = runs.start_phase(ctx.id, name, ctx.attempt)
     result = Phase()
     try:
         yield result
     except SyncError as error:
-        _failed(ctx, name, error)
+        _failed(ctx, name, number, error)
         raise
     except Exception as error:
         # Its text may hold anything, a record or a secret included: the type is all that is kept.
-        _failed(ctx, name, SyncDataError(f"unexpected {type(error).__name__}", code="unexpected"))
+        _failed(ctx, name, number, SyncDataError(f"unexpected {type(error).__name__}", code="unexpected"))
         raise
-    runs.finish_phase(ctx.id, name, "succeeded", result.counters, result.artifact, None)
+    runs.finish_phase(ctx.id, name, "succeeded", result.counters, result.artifact, number=number)
     log.info("%s: %s", name, ", ".join(f"{key} {value}" for key, value in result.counters.items()))
 
 
-def _failed(ctx: RunContext, name: str, error: SyncError) -> None:
+def _failed(ctx: RunContext, name: str, number: int, error: SyncError) -> None:
     runs = ctx.env.ledger.runs
-    runs.finish_phase(ctx.id, name, "failed", {}, None, error.as_dict())
+    runs.finish_phase(ctx.id, name, "failed", error=error.as_dict(), number=number)
     state = "blocked" if error.code in BLOCKED_CODES else "failed"
-    runs.finish(ctx.id, state, counters={}, error=error.as_dict(), event=f"run.{state}")
+    runs.finish(ctx.id, state, error=error.as_dict(), event=f"run.{state}")

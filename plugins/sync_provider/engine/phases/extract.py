@@ -34,6 +34,7 @@ def extract(ctx: RunContext) -> dict[str, Any]:
         boundary = Boundary.load(ctx) if mapping.write == "append" and bounds.live else None
         with (
             Conversion.for_source(mapping) as conversion,
+            Conversion.for_destination(mapping) as reconversion,
             env.connect(mapping.source) as source,
             RejectionSpool(env.store, ctx.path("extract.rejections")) as spool,
         ):
@@ -46,7 +47,7 @@ def extract(ctx: RunContext) -> dict[str, Any]:
                 )
             )
             intake = _Intake(ctx, conversion, bounds, boundary, spool)
-            replays = replayed(ctx, conversion)
+            replays = replayed(ctx, conversion, reconversion)
             staged = stage(
                 env.store, ctx.path("extracted.parquet"), intake.schema, intake.records(reading, replays.batches)
             )
@@ -60,6 +61,7 @@ def extract(ctx: RunContext) -> dict[str, Any]:
         result.artifact = {
             **staged.as_dict(),
             "read": intake.counters["read"],
+            "rejected": spool.count,
             "unchanged": intake.counters["unchanged"],
             "filtered": intake.counters["filtered"],
             "cursor": intake.cursor,
@@ -93,17 +95,19 @@ class _Intake:
         """The greatest cursor value seen, canonical; None where this run must not move the cursor."""
         return canonical(self._latest) if self._latest is not None and self._bounds.live else None
 
-    def records(self, reading: Iterable[RawBatch], replays: Iterable[RawBatch]) -> Iterator[pa.RecordBatch]:
+    def records(
+        self, reading: Iterable[RawBatch], replays: Iterable[tuple[Conversion, RawBatch]]
+    ) -> Iterator[pa.RecordBatch]:
         for raw in reading:
-            yield self._accept(raw, bounded=True)
-        for raw in replays:
+            yield self._accept(self._conversion, raw, bounded=True)
+        for conversion, raw in replays:
             # A corrected record is wanted whatever its cursor says: the cursor has passed it already.
-            yield self._accept(raw, bounded=False)
+            yield self._accept(conversion, raw, bounded=False)
 
-    def _accept(self, raw: RawBatch, *, bounded: bool) -> pa.RecordBatch:
+    def _accept(self, conversion: Conversion, raw: RawBatch, *, bounded: bool) -> pa.RecordBatch:
         import pyarrow as pa
 
-        converted = self._conversion.convert(raw)
+        converted = conversion.convert(raw)
         self._spool.add(raw.rejections)
         self._spool.add(converted.rejections)
         self.counters["read"] += raw.records.num_rows + len(raw.rejections)

@@ -42,7 +42,7 @@ def load(ctx: RunContext) -> dict[str, Any]:
         if earlier is not None and earlier.done and earlier.plan_digest == plan["digest"]:
             log.info("this plan is loaded already; nothing to do")
             result.counters, result.artifact = dict(earlier.result["counters"]), dict(earlier.result["artifact"])
-        elif newer := loads.superseded(ctx.mapping.id, ctx.id):
+        elif newer := loads.superseded(ctx.mapping.id, ctx.id, any_scope=ctx.mapping.write == "replace"):
             log.warning("run %s has loaded newer data; this plan is left alone", newer)
             result.counters = {**_NOTHING, "deferred": plan["writes"]}
             result.artifact = {"superseded_by": newer}

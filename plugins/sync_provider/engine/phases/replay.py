@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,42 +9,54 @@ from sync_provider.connectors.base import FILE, ROW, SHEET, RawBatch
 from sync_provider.engine.run import RunContext
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sync_provider.engine.ledger.rejections import StoredRejection
     from sync_provider.engine.transform import Conversion
 
 
 @dataclass(slots=True)
 class Replays:
-    """Corrected records as raw batches, and their ids in the quarantine."""
+    """Corrected records as raw batches, each with the conversion it needs, and their numbers in the quarantine."""
 
     ids: list[int] = field(default_factory=list)
-    batches: list[RawBatch] = field(default_factory=list)
+    batches: list[tuple[Conversion, RawBatch]] = field(default_factory=list)
 
 
-def replayed(ctx: RunContext, conversion: Conversion) -> Replays:
-    """What this run replays. A partial run replays nothing: it was asked for something else."""
+def replayed(ctx: RunContext, from_source: Conversion, from_destination: Conversion) -> Replays:
+    """What this run replays. A partial run replays nothing: it was asked for something else.
+
+    Args:
+        ctx: the run.
+        from_source: for records that were refused before they were converted.
+        from_destination: for records that were refused afterwards, which hold destination names and canonical text.
+    """
     if ctx.params.limit is not None or ctx.params.keys or ctx.interval is not None:
         return Replays()
     pending = list(ctx.env.ledger.rejections.pending_replays(ctx.mapping.id))
-    return Replays(
-        ids=[rejection.id for rejection in pending],
-        batches=list(_batches(ctx, conversion, pending)),
-    )
+    raw = [item for item in pending if item.phase == "extract"]
+    typed = [item for item in pending if item.phase != "extract"]
+    replays = Replays(ids=[item.id for item in pending])
+    if raw:
+        replays.batches.append((from_source, _batch(ctx, from_source, raw)))
+    if typed:
+        replays.batches.append((from_destination, _batch(ctx, from_destination, typed)))
+    return replays
 
 
-def _batches(ctx: RunContext, conversion: Conversion, pending: list) -> Iterator[RawBatch]:  # type: ignore[type-arg]
+def _batch(ctx: RunContext, conversion: Conversion, items: list[StoredRejection]) -> RawBatch:
     import pyarrow as pa
 
     from sync_provider.connectors.files.text_values import canonical
 
-    if not pending:
-        return
     decimal = getattr(ctx.mapping.source, "decimal", ".")
     order = getattr(ctx.mapping.source, "date_order", "ymd")
-    columns = {}
+    columns: dict[str, pa.Array] = {}
     for column in conversion.columns:
-        texts = pa.array([item.record.get(column.name) for item in pending], pa.string())
+        texts = pa.array([item.record.get(column.name) for item in items], pa.string())
+        # A person corrects a value the way the source writes it.
         columns[column.name] = texts if column.verbatim else canonical(texts, column.type, decimal, order)
-    columns[FILE] = pa.array([item.where.file for item in pending], pa.string())
-    columns[SHEET] = pa.array([item.where.sheet for item in pending], pa.string())
-    columns[ROW] = pa.array([item.where.line or item.where.row for item in pending], pa.int64())
-    yield RawBatch(records=pa.RecordBatch.from_pydict(columns))
+    columns[FILE] = pa.array([item.where.file for item in items], pa.string())
+    columns[SHEET] = pa.array([item.where.sheet for item in items], pa.string())
+    columns[ROW] = pa.array([item.where.line or item.where.row for item in items], pa.int64())
+    return RawBatch(records=pa.RecordBatch.from_pydict(columns))

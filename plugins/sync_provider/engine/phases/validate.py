@@ -38,7 +38,7 @@ def validate(ctx: RunContext) -> dict[str, Any]:
         with RejectionSpool(store, ctx.path("validate.rejections")) as spool:
             spool.add(quality.rejections)
             spool.commit(ledger, ctx.id, "validate")
-        refused = ledger.rejections.count(run_id=ctx.id, phase="extract") + len(quality.rejected_rows)
+        refused = extracted["rejected"] + len(quality.rejected_rows)
         result.counters = {
             "checked": extracted["rows"],
             "accepted": extracted["rows"] - len(quality.rejected_rows),
