@@ -36,7 +36,7 @@ class CsvEndpoint(FileEndpoint):
     encoding: Encoding = "utf-8"
     """Python codec name: `utf-8` (a byte order mark is accepted), `utf-8-sig` (one is written), `utf-16`, `cp1252`…"""
     delimiter: str = Field(default=",", min_length=1, max_length=1)
-    """One character between values; `"\t"` in double quotes is a tab."""
+    """One character between values; `"\\t"` in double quotes is a tab."""
     quote: str | None = Field(default='"', min_length=1, max_length=1)
     """Quote character, doubled inside a value; null: values are never quoted."""
     decimal: Literal[".", ","] = "."

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sync_provider.core.errors import MappingError, MappingErrors, Where
 from sync_provider.core.mapping import Mapping
 from sync_provider.core.problems import Problem, explain
-from sync_provider.core.yaml_text import Document, parse_key_path, parse_yaml
+from sync_provider.core.yaml_text import Document, KeyPath, parse_key_path, parse_yaml
 
 NOT_SHARED = frozenset({"id", "source", "destination", "fields"})
 """Keys that belong to one mapping and cannot have a default."""
@@ -70,13 +70,15 @@ def parse_defaults(text: str, *, file: str | None = None) -> Document:
     return document
 
 
-def locate(error: MappingError, document: Document) -> MappingError:
-    """Give an error that knows its field, such as ``fields[2].to_destination``, its file, line and column."""
-    if error.where.field is None:
-        return MappingError(
-            error.message, where=replace(error.where, file=document.file), hint=error.hint, code=error.code
-        )
-    place = document.where(parse_key_path(error.where.field))
+def locate(error: MappingError, documents: list[Document]) -> MappingError:
+    """Give an error that knows its field, such as ``fields[2].to_destination``, its file, line and column.
+
+    Args:
+        error: as raised where only the mapping's values are known.
+        documents: the mapping, then its defaults if it has any.
+    """
+    path = parse_key_path(error.where.field or "")
+    place = _holder(path, documents).where(path)
     where = replace(error.where, file=place.file, line=place.line, column=place.column)
     return MappingError(error.message, where=where, hint=error.hint, code=error.code)
 
@@ -96,9 +98,13 @@ def _merged(defaults: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _holder(path: KeyPath, documents: list[Document]) -> Document:
+    """The document that holds the longest part of ``path``; the mapping itself comes first."""
+    return max(documents, key=lambda document: document.depth_of(path))
+
+
 def _error(problem: Problem, documents: list[Document]) -> MappingError:
-    """Place a problem in the document that holds the longest part of its path; the mapping itself comes first."""
-    holder = max(documents, key=lambda document: document.depth_of(problem.path))
+    holder = _holder(problem.path, documents)
     where = holder.where(problem.path, at_key=problem.at_key)
     message = problem.message
     if holder is not documents[0]:

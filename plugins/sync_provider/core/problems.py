@@ -133,7 +133,8 @@ def _explain_one(item: _Placed, data: Any, model: type[Model]) -> Iterator[Probl
     kind, context = error["type"], error.get("ctx", {})
     if kind == "inconsistent":
         for inner, message in context["problems"]:
-            yield Problem((*path, *inner), message, code="mapping_inconsistent")
+            of_key = len(inner) == 1 and isinstance(data.get(inner[0]), dict | list)
+            yield Problem((*path, *inner), message, at_key=of_key, code="mapping_inconsistent")
     elif kind == "missing":
         description = _description(path, data, model)
         yield Problem(path, "this key is missing", description, at_key=True, code="mapping_missing_key")

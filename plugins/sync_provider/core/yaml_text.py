@@ -163,7 +163,8 @@ class _Reader:
         try:
             yield from yaml.parse(self._text, Loader=_LOADER)
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
+            is_alias = "alias" in (error.context or "")  # its problem stands after the star
+            mark = (error.context_mark if is_alias else None) or error.problem_mark or error.context_mark
             position = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             self._fail(position, *_explain_syntax(error, self._text, position), cause=error)
         except yaml.YAMLError as error:
@@ -362,7 +363,7 @@ def _position(text: str, offset: int) -> Position:
 def _explain_syntax(error: yaml.MarkedYAMLError, text: str, position: Position) -> tuple[str, str | None]:
     """What a scanner's complaint most likely means, and what to do about it."""
     problem = error.problem or "not readable as YAML"
-    context = f" {error.context}" if error.context else ""
+    context = error.context or ""
     lines = _LINE_BREAK.split(text)
     line = lines[position[0] - 1] if position[0] <= len(lines) else ""
     rest = line[position[1] - 1 :]
@@ -374,4 +375,4 @@ def _explain_syntax(error: yaml.MarkedYAMLError, text: str, position: Position) 
         return "text cannot start with *", 'Put it in quotes: "*/15 * * * *".'
     if "mapping values are not allowed" in problem:
         return "a `: ` is not expected here", "Check the indentation, and put text that holds `: ` in quotes."
-    return f"{problem}{context}", "Check indentation, quotes and brackets up to this place."
+    return f"{problem} {context}".strip(), "Check indentation, quotes and brackets up to this place."

@@ -44,7 +44,11 @@ class MappingSource:
 
     def locate(self, error: MappingError) -> MappingError:
         """Give an error that knows its field (``fields[2].to_destination``) its file, line and column."""
-        return locate(error, parse_yaml(self.text, file=str(self.path)))
+        documents = [parse_yaml(self.text, file=str(self.path))]
+        if self.defaults.strip():
+            name = _defaults_path(self.path.parent) or DEFAULTS
+            documents.append(parse_yaml(self.defaults, file=str(name)))
+        return locate(error, documents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +76,13 @@ def load_mapping(mapping_id: str, directory: Path) -> MappingSource:
             source = load_file(path)
             if source.mapping.id == mapping_id:
                 return source
-    scan = scan_mappings(directory)
-    for source in scan.sources:
-        if source.mapping.id == mapping_id:
-            return source
-    raise _not_found(mapping_id, directory, scan)
+    scan = _load_all(directory)
+    group = [source for source in scan.sources if source.mapping.id == mapping_id]
+    if len(group) > 1:
+        raise _duplicate(mapping_id, group, None)
+    if not group:
+        raise _not_found(mapping_id, directory, scan)
+    return group[0]
 
 
 def load_file(path: Path) -> MappingSource:
@@ -95,6 +101,23 @@ def scan_mappings(directory: Path) -> Scan:
     If two files declare the same id, the one named after it keeps it; if none is, neither is loaded. Either way an error
     names both.
     """
+    scan = _load_all(directory)
+    by_id: dict[str, list[MappingSource]] = {}
+    for source in scan.sources:
+        by_id.setdefault(source.mapping.id, []).append(source)
+    kept: list[MappingSource] = []
+    errors = list(scan.errors)
+    for mapping_id, group in sorted(by_id.items()):
+        keeper = next((source for source in group if source.path.stem == mapping_id), None)
+        if len(group) == 1 or keeper:
+            kept.append(keeper or group[0])
+        if len(group) > 1:
+            errors.append(_duplicate(mapping_id, group, keeper))
+    return Scan(kept, errors)
+
+
+def _load_all(directory: Path) -> Scan:
+    """Every mapping that can be read, whatever its id."""
     try:
         paths = list(_mapping_paths(directory))
     except OSError as error:
@@ -113,7 +136,7 @@ def scan_mappings(directory: Path) -> Scan:
             sources.append(_load(path, defaults_text, str(defaults or "")))
         except MappingErrors as error:
             errors += error.errors
-    return _without_duplicates(sources, errors)
+    return Scan(sources, errors)
 
 
 def _mapping_paths(directory: Path) -> Iterator[Path]:
@@ -173,20 +196,6 @@ def _read(path: Path) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         message = f"byte {error.start} (0x{content[error.start]:02x}) is not UTF-8"
         raise refuse(message, "Save the file as UTF-8.", "mapping_encoding", line) from error
-
-
-def _without_duplicates(sources: list[MappingSource], errors: list[MappingError]) -> Scan:
-    by_id: dict[str, list[MappingSource]] = {}
-    for source in sources:
-        by_id.setdefault(source.mapping.id, []).append(source)
-    kept: list[MappingSource] = []
-    for mapping_id, group in sorted(by_id.items()):
-        keeper = next((source for source in group if source.path.stem == mapping_id), None)
-        if len(group) == 1 or keeper:
-            kept.append(keeper or group[0])
-        if len(group) > 1:
-            errors.append(_duplicate(mapping_id, group, keeper))
-    return Scan(kept, errors)
 
 
 def _duplicate(mapping_id: str, group: list[MappingSource], keeper: MappingSource | None) -> MappingError:
