@@ -6,7 +6,6 @@ Only for one machine. Mails are hostile text: the page escapes everything, runs 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import html
 import re
 import secrets
@@ -25,6 +24,8 @@ from pathlib import Path
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from local.ports import free_port
 
 _KEPT = 500
 _NAME = re.compile(r"\d{20}-[0-9a-f]{8}\.eml")
@@ -47,7 +48,7 @@ class Mail:
     def text(self) -> str:
         """The body as plain text; an HTML-only mail as its source."""
         body = self.message.get_body(("plain", "html"))
-        return "" if body is None else str(body.get_content())
+        return "" if body is None else str(body.get_content()).replace("\r\n", "\n")
 
     def header(self, name: str) -> str:
         return str(self.message.get(name, ""))
@@ -172,14 +173,13 @@ class MailCatcher:
 def catching(folder: Path, *, smtp_port: int = 0, page_port: int = 0) -> Iterator[MailCatcher]:
     """Run a catcher on the loopback address for as long as the block runs; port 0 takes a free one."""
     mailbox = Mailbox(folder)
-    smtp = Controller(_Delivery(mailbox), hostname="127.0.0.1", port=smtp_port)
+    smtp = Controller(_Delivery(mailbox), hostname="127.0.0.1", port=smtp_port or free_port())
     page = ThreadingHTTPServer(("127.0.0.1", page_port), partial(_Page, mailbox))
     serving = threading.Thread(target=page.serve_forever, name="mails", daemon=True)
     smtp.start()
     serving.start()
     try:
-        assert isinstance(smtp.server, asyncio.Server)
-        yield MailCatcher(smtp.server.sockets[0].getsockname()[1], page.server_address[1], mailbox)
+        yield MailCatcher(smtp.port, page.server_address[1], mailbox)
     finally:
         page.shutdown()
         page.server_close()

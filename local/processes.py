@@ -105,7 +105,7 @@ class Processes:
                     component.process.terminate()
             self._wait_gone(names, grace_s)
             self._signal_all(names, signal.SIGTERM)
-            self._wait_gone(names, 5)
+            self._wait_gone(names, min(5, grace_s))
             self._signal_all(names, signal.SIGKILL)
             self._wait_gone(names, 5, patient=True)
         left = self.survivors()

@@ -79,7 +79,8 @@ def test_mail_sent_to_the_catcher_is_kept(airflow):
     message.set_content("Ligne 3 : date illisible")
     with smtplib.SMTP("127.0.0.1", airflow.addresses.smtp) as client:
         client.send_message(message)
-    assert [mail.header("Subject") for mail in Mailbox(airflow.home.mails).mails()][0] == "Échec de la synchronisation"
+    newest = Mailbox(airflow.home.mails).mails()[0]
+    assert newest.header("Subject") == "Échec de la synchronisation"
 
 
 def test_secrets_on_disk_are_readable_by_their_owner_only(airflow):

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,7 +91,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story(
     tmp_path_factory: pytest.TempPathFactory, airflow: LocalAirflow, make_project: Callable[[Path, bool], Project]
-) -> Iterator[Story]:
+) -> Story:
     root = tmp_path_factory.mktemp("second")
     project = make_project(root, False)
     settings = project.settings_file.read_text()
@@ -123,7 +123,7 @@ def story(
         victim = next(p for p in map(psutil.Process, second.pids) if "triggerer" in " ".join(p.cmdline()))
         os.kill(victim.pid, signal.SIGKILL)
         second_status, rest = second.end()
-    yield Story(
+    return Story(
         first,
         first_status,
         left,
@@ -172,7 +172,7 @@ def test_when_a_part_dies_the_rest_stops_and_the_message_names_it(story):
 def test_a_port_in_use_is_a_clear_error(airflow, tmp_path):
     taken = airflow.addresses.port
     command = [sys.executable, "-m", "local", "run", "--root", str(tmp_path), "--port", str(taken)]
-    refused = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=60)
+    refused = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 2
     assert f"Port {taken} of 127.0.0.1 is in use" in refused.stderr
     assert re.search(r"PORT=\d+ make run", refused.stderr)
@@ -180,7 +180,7 @@ def test_a_port_in_use_is_a_clear_error(airflow, tmp_path):
 
 def test_a_home_in_use_is_a_clear_error(airflow):
     command = [sys.executable, "-m", "local", "run", "--root", str(airflow.project.root), "--port", str(free_port())]
-    refused = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=60)
+    refused = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 2
     assert "already runs from" in refused.stderr
     assert airflow.url in refused.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from datetime import UTC, datetime
 
@@ -12,7 +13,7 @@ from airflow.sdk import dag, task
 def tiny() -> None:
     @task
     def report() -> dict[str, object]:
-        print("three records were read")
+        logging.getLogger(__name__).info("three records were read")
         return {"read": 3, "warm": "great_expectations" in sys.modules}
 
     report()
