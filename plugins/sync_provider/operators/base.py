@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from sync_provider import hooks, notify
 from sync_provider.core.changes import RunParams
 from sync_provider.core.errors import MappingError, SyncConnectionError, SyncError
-from sync_provider.engine.loader import MappingSource, load_mapping
+from sync_provider.engine.loader import MappingSource, load_file, load_mapping
 from sync_provider.retry import SyncRetryPolicy
 
 if TYPE_CHECKING:
@@ -73,9 +73,8 @@ class MappingTask:
         if (self.mapping_id is None) == (self.mapping_file is None):
             raise MappingError("give either mapping_id or mapping_file to the operator")
         if self.mapping_file is not None:
-            path = Path(self.mapping_file)
-            return load_mapping(path.stem, path.parent)
-        return load_mapping(str(self.mapping_id), hooks.airflow_settings().mappings_dir)
+            return load_file(Path(self.mapping_file))
+        return load_mapping(str(self.mapping_id), hooks.mappings_dir())
 
     def open_run(self, context: Context) -> RunContext:
         """Find or open the run that this DAG run stands for."""

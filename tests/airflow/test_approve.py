@@ -1,0 +1,139 @@
+"""Asking a person: only when a guard tripped, only those who may answer, and their answer alone counts."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.standard.operators import hitl
+from airflow.sdk.exceptions import TaskAwaitingInput
+from sync_provider.core.changes import RunParams
+from sync_provider.core.errors import SyncValidationError
+from sync_provider.core.guards import Trip
+from sync_provider.engine import run as engine_run
+from sync_provider.engine.phases import approve as engine_approve
+from sync_provider.operators import ApprovePlanOperator
+
+TRIP = Trip(guard="max_deletes", message="9 of 10 records would be deleted {{ 7 * 7 }}")
+PLAN = {"inserts": 1, "updates": None, "deletes": 9, "unchanged": 0}
+
+
+class Desk:
+    """A run whose plan tripped, and what was asked and recorded about it."""
+
+    def __init__(self) -> None:
+        self.trips = [TRIP]
+        self.asked: list[dict[str, Any]] = []
+        self.recorded: list[tuple[str, bool]] = []
+        self.blocked: list[str] = []
+        self.run = SimpleNamespace(
+            id="01J",
+            mapping=SimpleNamespace(id="clients"),
+            params=RunParams(),
+            env=SimpleNamespace(settings=SimpleNamespace(approvers=("marie", "7:paul"))),
+            artifact=lambda phase: PLAN,
+        )
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+    made = Desk()
+
+    def approve(run: Any, *, actor: str, approved: bool) -> dict[str, int]:
+        made.recorded.append((actor, approved))
+        if not approved:
+            raise SyncValidationError(f"{actor} refused", code="approval_refused")
+        return {"approved": 1}
+
+    @contextmanager
+    def phase(run: Any, name: str) -> Any:
+        try:
+            yield
+        except SyncValidationError as error:
+            made.blocked.append(str(error.code))
+            raise
+
+    monkeypatch.setattr(engine_approve, "trips", lambda run: made.trips)
+    monkeypatch.setattr(engine_approve, "approve", approve)
+    monkeypatch.setattr(engine_run, "phase", phase)
+    monkeypatch.setattr(ApprovePlanOperator, "open_run", lambda self, context: made.run)
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **detail: made.asked.append(detail))
+    return made
+
+
+def task() -> ApprovePlanOperator:
+    return ApprovePlanOperator(task_id="approve", mapping_id="clients")
+
+
+def ask() -> Any:
+    return task().execute.__wrapped__(task(), {"task_instance": SimpleNamespace(id="ti")})
+
+
+def answer(event: dict[str, Any]) -> Any:
+    return task().execute_complete({}, event)
+
+
+def reply(user: str, choice: str = "Approve") -> dict[str, Any]:
+    return {
+        "chosen_options": [choice],
+        "params_input": {},
+        "responded_at": None,
+        "responded_by_user": {"id": user, "name": {"7": "paul"}.get(user, user)},
+    }
+
+
+def test_nobody_is_asked_when_no_guard_tripped(desk):
+    desk.trips = []
+    assert ask() == {"tripped": 0}
+    assert desk.asked == []
+
+
+def test_nobody_is_asked_in_a_dry_run(desk):
+    desk.run.params = RunParams(dry_run=True)
+    assert ask() == {"tripped": 1}
+    assert desk.asked == []
+
+
+def test_the_approvers_are_asked_with_the_guards_and_the_numbers(desk):
+    with pytest.raises(TaskAwaitingInput):
+        ask()
+    (detail,) = desk.asked
+    assert detail["assigned_users"] == [{"id": "marie", "name": "marie"}, {"id": "7", "name": "paul"}]
+    assert TRIP.message in detail["body"]
+    assert "| Suppressions | 9 |" in detail["body"]
+    assert "| Modifications | inconnu |" in detail["body"]
+    assert "/synchronisation/plan/01J/" in detail["body"]
+
+
+def test_an_approver_lets_the_plan_pass(desk):
+    assert answer(reply("marie")) == {"approved": 1}
+    assert answer(reply("7")) == {"approved": 1}
+    assert desk.recorded == [("marie", True), ("paul", True)]
+
+
+def test_a_refusal_blocks_the_run(desk):
+    with pytest.raises(SyncValidationError, match="marie refused"):
+        answer(reply("marie", "Reject"))
+    assert desk.recorded == [("marie", False)]
+
+
+@pytest.mark.parametrize("user", ["jean", "paul"])
+def test_someone_elses_yes_is_no(desk, user):
+    with pytest.raises(SyncValidationError, match="may not approve"):
+        answer(reply(user))
+    assert desk.recorded == []
+    assert desk.blocked == ["approval_refused"]
+
+
+def test_no_answer_in_time_blocks_the_run(desk):
+    with pytest.raises(SyncValidationError, match="nobody approved the plan"):
+        answer({"error": "timeout", "error_type": "timeout"})
+    assert desk.blocked == ["approval_missing"]
+
+
+def test_a_default_that_nobody_gave_is_no_answer(desk):
+    with pytest.raises(SyncValidationError, match="nobody may not approve|nobody"):
+        answer({**reply("marie"), "responded_by_user": None})
+    assert desk.recorded == []
