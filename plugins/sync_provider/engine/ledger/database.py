@@ -21,6 +21,9 @@ from sync_provider.engine.clock import SystemClock
 
 BUSY_TIMEOUT_S = 30
 _WRITE = "sync_provider_write"
+# PostgreSQL's codes for lacking a right, or any schema to work in; a refused login comes without a code, as text.
+_NO_RIGHT = ("42501", "3F000")
+_NO_LOGIN = ("authentication failed", "no password supplied", "permission denied", "no pg_hba.conf entry")
 
 
 class Database:
@@ -141,7 +144,8 @@ class Database:
                 hint="Stop Airflow, save what `sqlite3 FILE .recover` gives, and put a backup of the file in its place.",
                 code="ledger_damaged",
             )
-        if "authentication failed" in text or "no password supplied" in text or "permission denied" in text:
+        state = getattr(getattr(exc, "orig", None), "sqlstate", None) or ""
+        if state.startswith("28") or state in _NO_RIGHT or any(words in text for words in _NO_LOGIN):
             return SyncAuthenticationError(
                 "The ledger refuses access",
                 where=where,
