@@ -93,13 +93,13 @@ def alert(context: Context, state: str) -> None:
             state = OK
         if state == "failure" and state not in mapping.alerts.on:
             return
-        environment = hooks.environment()
         error = context.get("exception")
-        if environment.ledger.alerts.transition(mapping.id, state, _fingerprint(error)) is None:
-            return
-        message = compose(mapping, state, error, context, environment.settings)
-        for send in _senders(mapping, environment.settings):
-            send({"sync": asdict(message)})
+        with hooks.environment() as environment:
+            if environment.ledger.alerts.transition(mapping.id, state, _fingerprint(error)) is None:
+                return
+            message = compose(mapping, state, error, context, environment.settings)
+            for send in _senders(mapping, environment.settings):
+                send({"sync": asdict(message)})
     except Exception:
         # Whatever goes wrong with a message must not change the outcome of the run it tells of.
         log.exception("The alert could not be sent")

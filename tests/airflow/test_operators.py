@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -69,7 +70,7 @@ def script(monkeypatch: pytest.MonkeyPatch, airflow_home: Any) -> Script:
     settings = SimpleNamespace(approvers=("marie",))
     ledger = SimpleNamespace(alerts=SimpleNamespace(transition=transition))
     environment = SimpleNamespace(settings=settings, ledger=ledger)
-    monkeypatch.setattr(hooks, "environment", lambda: environment)
+    monkeypatch.setattr(hooks, "environment", lambda: nullcontext(environment))
 
     def open_run(env: Any, source: Any, **arguments: Any) -> Any:
         made.opened.append(arguments)
@@ -78,7 +79,7 @@ def script(monkeypatch: pytest.MonkeyPatch, airflow_home: Any) -> Script:
             mapping=source.mapping,
             params=arguments["params"],
             env=env,
-            artifact=lambda phase: {"inserts": 1, "updates": None, "deletes": 9, "unchanged": 0},
+            artifact=lambda _: {"inserts": 1, "updates": None, "deletes": 9, "unchanged": 0},
         )
 
     monkeypatch.setattr(run, "open_run", open_run)

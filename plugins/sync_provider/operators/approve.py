@@ -49,14 +49,14 @@ class ApprovePlanOperator(MappingTask, ApprovalOperator):
         """Return if there is nothing to ask, else ask; Airflow resumes with `execute_complete`."""
         from sync_provider.engine.phases.approve import trips
 
-        with self.group(self.phase):
-            run = self.open_run(context)
+        with self.group(self.phase), self.running(context) as run:
             tripped = trips(run)
-        if not tripped or run.params.dry_run:
-            log.info("approve: no guard tripped, nothing to ask")
+            if tripped and not run.params.dry_run:
+                self.body = question(run, tripped)
+                self.assigned_users = approvers(run.env.settings.approvers) or None
+        if self.body is None:
+            log.info("approve: nothing to ask")
             return {"tripped": len(tripped)}
-        self.body = question(run, tripped)
-        self.assigned_users = approvers(run.env.settings.approvers) or None
         for trip in tripped:
             log.warning("Guard %s: %s", trip.guard, trip.message)
         super().execute(context)
@@ -71,8 +71,7 @@ class ApprovePlanOperator(MappingTask, ApprovalOperator):
         from sync_provider.engine.phases.approve import approve
         from sync_provider.engine.run import phase
 
-        with self.group(self.phase):
-            run = self.open_run(context)
+        with self.group(self.phase), self.running(context) as run:
             user = event.get("responded_by_user") or {}
             if problem := self._unanswered(event, user, approvers(run.env.settings.approvers)):
                 with phase(run, "approve"):

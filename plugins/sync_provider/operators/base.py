@@ -76,23 +76,25 @@ class MappingTask:
             return load_file(Path(self.mapping_file))
         return load_mapping(str(self.mapping_id), hooks.mappings_dir())
 
-    def open_run(self, context: Context) -> RunContext:
-        """Find or open the run that this DAG run stands for."""
+    @contextmanager
+    def running(self, context: Context) -> Iterator[RunContext]:
+        """The run that this DAG run stands for, found or opened, with its ledger open meanwhile."""
         from sync_provider.engine.run import open_run
 
         dag_run, instance = context["dag_run"], context["ti"]
-        run = open_run(
-            hooks.environment(),
-            self.mapping_source(),
-            dag_id=instance.dag_id,
-            airflow_run_id=dag_run.run_id,
-            trigger=str(getattr(dag_run.run_type, "value", dag_run.run_type)),
-            params=run_params(context["params"]),
-            interval=backfill_interval(dag_run),
-            attempt=instance.try_number,
-        )
-        self.sync_run = run.id
-        return run
+        with hooks.environment() as environment:
+            run = open_run(
+                environment,
+                self.mapping_source(),
+                dag_id=instance.dag_id,
+                airflow_run_id=dag_run.run_id,
+                trigger=str(getattr(dag_run.run_type, "value", dag_run.run_type)),
+                params=run_params(context["params"]),
+                interval=backfill_interval(dag_run),
+                attempt=instance.try_number,
+            )
+            self.sync_run = run.id
+            yield run
 
     @contextmanager
     def group(self, name: str) -> Iterator[None]:
@@ -145,8 +147,8 @@ class SyncOperator(MappingTask, BaseOperator):
         if self.writes and context["params"].get("dry_run"):
             raise AirflowSkipException(f"dry run: no {self.phase}")
         started = time.monotonic()
-        with self.group(self.phase), self._work():
-            counters: dict[str, Any] = getattr(pipeline, self.phase)(self.open_run(context))
+        with self.group(self.phase), self._work(), self.running(context) as run:
+            counters: dict[str, Any] = getattr(pipeline, self.phase)(run)
         log.info("%s in %.1f s: %s", self.phase, time.monotonic() - started, readable(counters))
         self.publish(context, counters)
         return counters
