@@ -164,6 +164,7 @@ class WriteRequest:
         columns: the mapped columns, in order.
         key: destination names of the key columns; may be empty for append and replace.
         run_id: ULID, for names of temporary objects and for idempotence markers.
+        timezone: IANA name of the zone in which the target's timestamps without a zone are meant.
         fence: called immediately before each commit; raises if our lease was lost.
     """
 
@@ -171,6 +172,7 @@ class WriteRequest:
     columns: tuple[TargetColumn, ...]
     key: tuple[str, ...] = ()
     run_id: str = ""
+    timezone: str = "UTC"
     fence: Callable[[], None] = lambda: None
 
 

@@ -5,18 +5,30 @@ Only the keys stay in memory. The changes wait in an unnamed temporary file, a b
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Self
 
 from sync_provider.connectors.base import KEY_SEPARATOR, OP, WriteRequest
 from sync_provider.connectors.files.root import translating
+from sync_provider.core.canonical import DATE, DECIMAL, DOUBLE, OFFSET, TIME, read_text
 from sync_provider.core.schema import LogicalType
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# Texts on which Arrow's own conversion agrees with `core.canonical.read_text`, or fails.
+_AS_ARROW_READS_IT = {
+    "integer": "[+-]?[0-9]+",
+    "decimal": DECIMAL,
+    "double": DOUBLE,
+    "boolean": "true|false",
+    "date": DATE,
+    "timestamp": f"{DATE}T{TIME}{OFFSET}",
+}
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
 
 
@@ -163,44 +175,29 @@ def value_texts(array: pa.Array, type_: LogicalType) -> pa.Array:
     return pc.cast(array, pa.string())
 
 
-def typed(texts: pa.Array, type_: LogicalType) -> tuple[pa.Array, Any]:
-    """Canonical text as typed values, and which texts (boolean array) do not fit the type.
+def typed(texts: pa.Array, type_: LogicalType, zone: tzinfo) -> tuple[pa.Array, Any]:
+    """Canonical text as typed values, and which texts (boolean array) do not fit the type; their values are null.
 
-    The values that do not fit are null.
+    Args:
+        texts: canonical text as far as it is of the type.
+        type_: the declared type.
+        zone: of timestamps that name none.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    target = type_.to_arrow()
     if type_.kind in ("string", "json"):
         return texts, pa.repeat(pa.scalar(False), len(texts))
-    try:
-        return _cast(texts, type_, target), pa.repeat(pa.scalar(False), len(texts))
-    except pa.ArrowInvalid:
-        values = [_one(text, type_, target) for text in texts]
-        array = pa.concat_arrays([pa.array([v], target) if v is None else v for v in values])
-        return array, pc.and_(pc.is_null(array), pc.is_valid(texts))
-
-
-def _one(text: Any, type_: LogicalType, target: Any) -> Any:
-    import pyarrow as pa
-
-    try:
-        return _cast(pa.array([text.as_py()], pa.string()), type_, target)
-    except pa.ArrowInvalid:
-        return None
-
-
-def _cast(texts: pa.Array, type_: LogicalType, target: Any) -> pa.Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if type_.kind == "timestamp":
-        # A text without a zone is taken as UTC, which is how we write.
-        bare = pc.replace_substring_regex(texts, "(T[0-9:]{8}(?:[.][0-9]+)?)$", r"\1Z")
-        return pc.cast(bare, target)
-    if type_.kind == "boolean":
-        known = pc.is_in(texts, value_set=pa.array(["true", "false"]))
-        if not pc.all(pc.or_(known, pc.is_null(texts))).as_py():
-            raise pa.ArrowInvalid("no truth value")
-    return pc.cast(texts, target)
+    plain = _AS_ARROW_READS_IT.get(type_.kind)
+    if plain is not None and pc.all(pc.match_substring_regex(texts, f"^(?:{plain})$")).as_py() is not False:
+        with contextlib.suppress(pa.ArrowInvalid):
+            return pc.cast(texts, type_.to_arrow()), pa.repeat(pa.scalar(False), len(texts))
+    values, unfit = [], []
+    for text in texts.to_pylist():
+        try:
+            values.append(None if text is None else read_text(text, type_, zone))
+            unfit.append(False)
+        except ValueError:
+            values.append(None)
+            unfit.append(True)
+    return pa.array(values, type_.to_arrow()), pa.array(unfit, pa.bool_())

@@ -1,7 +1,7 @@
 """Applies keyed changes to the records of a CSV file as they pass by, comparing before it changes anything.
 
 Per change: what the file holds is already as wanted → nothing to do; it is what the plan saw → applied; anything else → the
-record moved since, and the change is deferred. Only the fields that change are written anew.
+record moved since, and the change is deferred. Only the fields that change are written anew where a file has columns outside the mapping.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from sync_provider.connectors.base import OLD, TargetColumn, WriteRequest, WriteResult
 from sync_provider.connectors.files.csv_changes import DELETE, INSERT, UPDATE, ChangeSet, key_texts, typed, value_texts
@@ -19,6 +20,7 @@ from sync_provider.connectors.files.csv_render import Renderer
 from sync_provider.core.endpoints import CsvEndpoint
 from sync_provider.core.errors import Where
 from sync_provider.core.report import Rejection
+from sync_provider.core.schema import LogicalType
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +32,7 @@ class Merger:
     Args:
         file: its name, for rejections.
         positions: where each of the request's columns stands in a record.
+        width: fields of a record.
         result: is filled while records pass.
     """
 
@@ -42,13 +45,15 @@ class Merger:
         renderer: Renderer,
         file: str,
         positions: Sequence[int],
+        width: int,
         result: WriteResult,
     ) -> None:
         import numpy as np
 
         self._changes, self._request, self._result = changes, request, result
         self._endpoint, self._dialect, self._renderer = endpoint, dialect, renderer
-        self._file, self._positions = file, positions
+        self._file, self._positions, self._width = file, positions, width
+        self._zone = ZoneInfo(request.timezone)
         self._first_line = np.zeros(len(changes), dtype=np.int64)
         self.repeated: dict[int, list[int]] = {}
         """Changes whose key the file holds more than once → the lines."""
@@ -57,16 +62,21 @@ class Merger:
         """The block that these records stand in, with the changes applied."""
         import numpy as np
 
-        current = [self._typed(array, c) for array, c in zip(taken.columns, self._request.columns, strict=True)]
-        names = [c.name for c in self._request.columns]
-        parts = [current[names.index(name)][0] for name in self._request.key]
+        by_name = dict(zip((c.name for c in self._request.columns), taken.columns, strict=True))
+        parts = [
+            self._typed(by_name[name], type_)[0]
+            for name, type_ in zip(self._request.key, self._changes.key_types, strict=True)
+        ]
         numbers = self._changes.find(key_texts(parts, self._changes.key_types))
         rows = np.flatnonzero(numbers >= 0)
-        rows = rows[[int(n) not in self._changes.ambiguous for n in numbers[rows]]] if len(rows) else rows
+        if self._changes.ambiguous:
+            rows = rows[~np.isin(numbers[rows], list(self._changes.ambiguous))]
         if not len(rows):
             return taken.block
         self._note_lines(numbers[rows], taken.lines.to_numpy()[rows])
-        found = [(array.take(rows), fits.take(rows)) for array, fits in current]
+        found = [
+            self._typed(array.take(rows), c.type) for array, c in zip(taken.columns, self._request.columns, strict=True)
+        ]
         return self._apply(taken, rows, numbers[rows], found)
 
     def remaining(self) -> Iterator[pa.RecordBatch]:
@@ -88,8 +98,8 @@ class Merger:
         for number in sorted(self._changes.ambiguous):
             self._result.rejections.append(self._repeated_key(number))
 
-    def _typed(self, texts: pa.Array, column: TargetColumn) -> tuple[pa.Array, Any]:
-        return typed(conventional(texts, column.type, self._endpoint), column.type)
+    def _typed(self, texts: pa.Array, type_: LogicalType) -> tuple[pa.Array, Any]:
+        return typed(conventional(texts, type_, self._endpoint), type_, self._zone)
 
     def _note_lines(self, numbers: Any, lines: Any) -> None:
         import numpy as np
@@ -136,24 +146,28 @@ class Merger:
     def _updated(
         self, taken: TextColumns, rows: Any, numbers: Any, wanted: pa.RecordBatch, differing: list[Any]
     ) -> dict[int, bytes]:
-        """Row → its new bytes."""
-        texts = self._renderer.texts(wanted, self._request.columns)
-        problems = self._renderer.problems(texts, self._request.columns)
-        fields = [self._renderer.fields(text).to_pylist() for text in texts]
+        """Row → its new bytes: written anew if all its columns are mapped, else only the fields that differ."""
+        columns = self._request.columns
+        texts = self._renderer.texts(wanted, columns)
+        problems = self._renderer.problems(texts, columns)
+        fields = [self._renderer.fields(text) for text in texts]
+        for at, problem in sorted(problems.items()):
+            key = self._changes.keys[int(numbers[at])].as_py()
+            where = Where(file=self._file, line=taken.lines[int(rows[at])].as_py(), field=problem.field)
+            self._result.rejections.append(replace(problem, key=key, where=where))
+        self._result.updated += len(rows) - len(problems)
+        if sorted(self._positions) == list(range(self._width)):
+            by_position = [fields[self._positions.index(position)] for position in range(self._width)]
+            whole = self._renderer.lines(by_position).to_pylist()
+            return {row: whole[at].encode() for at, row in enumerate(rows.tolist()) if at not in problems}
+        values = [column.to_pylist() for column in fields]
         edits = {}
         for at, row in enumerate(rows.tolist()):
-            if at in problems:
-                key = self._changes.keys[int(numbers[at])].as_py()
-                where = Where(file=self._file, line=taken.lines[row].as_py(), field=problems[at].field)
-                self._result.rejections.append(replace(problems[at], key=key, where=where))
-                continue
-            new = {
-                position: column[at]
-                for position, column, differs in zip(self._positions, fields, differing, strict=True)
-                if differs[at]
-            }
-            edits[row] = self._with_fields(taken.block[taken.starts[row] : taken.nexts[row]].decode(), new).encode()
-            self._result.updated += 1
+            if at not in problems:
+                parts = zip(self._positions, values, differing, strict=True)
+                new = {position: column[at] for position, column, differs in parts if differs[at]}
+                record = taken.block[taken.starts[row] : taken.nexts[row]].decode()
+                edits[row] = self._with_fields(record, new).encode()
         return edits
 
     def _with_fields(self, text: str, new: dict[int, str]) -> str:

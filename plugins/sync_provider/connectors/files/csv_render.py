@@ -5,7 +5,7 @@ Whatever cannot be written so that it reads back is a rejection of its record, n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sync_provider.connectors.base import TargetColumn
@@ -61,16 +61,19 @@ class Renderer:
                 array = pc.if_else(needs, quoted, array)
         return pc.fill_null(array, "")
 
-    def records(self, fields: Sequence[pa.Array]) -> str:
-        """Whole records, one line end after each. All arrays have the same length, > 0, and no null."""
+    def records(self, fields: Sequence[pa.Array]) -> bytes:
+        """Whole records as UTF-8, end to end. All arrays have the same length, > 0, and no null."""
+        return _bytes(self.lines(fields))
+
+    def lines(self, fields: Sequence[pa.Array]) -> pa.Array:
+        """One text for each record, with its line end."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
         lines = pc.binary_join_element_wise(*fields, self._dialect.delimiter) if len(fields) > 1 else fields[0]
-        lines = pc.binary_join_element_wise(lines, pa.scalar(self._line_end), "")
-        return _joined(lines)
+        return pc.binary_join_element_wise(lines, pa.scalar(self._line_end), "")
 
-    def header(self, names: Sequence[str]) -> str:
+    def header(self, names: Sequence[str]) -> bytes:
         """The header record; names are texts like any other."""
         import pyarrow as pa
 
@@ -86,10 +89,7 @@ class Renderer:
         if type_.kind == "date":
             return self._ordered(pc.cast(array, pa.string()))
         if type_.kind == "timestamp":
-            text = pc.replace_substring(pc.cast(array, pa.string()), " ", "T")
-            text = pc.replace_substring_regex(text, r"\.([0-9]*?)0+Z$", r".\1Z")
-            text = pc.replace_substring_regex(text, r"\.Z$", "Z")
-            return self._ordered(text)
+            return self._ordered(_iso_timestamps(array))
         text = plain_decimals(array) if type_.kind == "decimal" else pc.cast(array, pa.string())
         if self._endpoint.decimal == "," and type_.kind in ("decimal", "double"):
             text = pc.replace_substring(text, ".", ",")
@@ -117,43 +117,52 @@ class Renderer:
 
     def _column_problems(self, array: pa.Array, column: TargetColumn) -> list[tuple[int, str, str]]:
         """(row, rule, message) of the values that would not come back."""
-        import pyarrow as pa
         import pyarrow.compute as pc
 
-        found: list[tuple[int, str, str]] = []
-
-        def note(mask: Any, rule: str, message: str) -> None:
+        checks = list(self._quote_checks(array, column.type))
+        if column.type.kind in ("string", "json"):
+            long = pc.greater(pc.binary_length(array), MAX_FIELD_BYTES)
+            checks.append((long, "too_long", f"the value is longer than {MAX_FIELD_BYTES >> 10} KiB"))
+            if _holds(array, "\x00"):
+                nul = pc.match_substring(array, "\x00")
+                checks.append((nul, "nul_character", "the value holds a NUL character"))
+        elif column.type.kind == "double":
+            special = pc.match_substring_regex(array, "[a-df-z]")
+            checks.append((special, "out_of_range", "NaN and infinity are no numbers in a file"))
+        elif column.type.kind in ("date", "timestamp"):
+            odd = pc.invert(pc.match_substring_regex(array, "^[0-9]{4}-|/[0-9]{4}( |$)"))
+            checks.append((odd, "out_of_range", "the year has not four digits"))
+        found = self._unencodable(array)
+        for mask, rule, message in checks:
             if pc.any(mask).as_py():
-                found.extend((row, rule, message) for row in pc.indices_nonzero(pc.fill_null(mask, False)).to_pylist())
+                rows = pc.indices_nonzero(pc.fill_null(mask, False)).to_pylist()
+                found.extend((row, rule, message) for row in rows)
+        return found
+
+    def _quote_checks(self, array: pa.Array, type_: LogicalType) -> Iterator[tuple[Any, str, str]]:
+        """(mask, rule, message) of texts that would be taken for something else."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
         if self._dialect.quote is None:
             for mark in (self._dialect.delimiter, "\n", "\r"):
                 if _holds(array, mark):
-                    note(pc.match_substring(array, mark), "unquotable", f"the value holds {mark!r}, and quote is null")
-        if column.type.kind == "string":
-            if self._dialect.quote is None:
-                note(pc.equal(array, ""), "unquotable", "an empty text cannot be told from null, since quote is null")
-            if self._endpoint.null_values:
-                nulls = pa.array(list(self._endpoint.null_values), pa.string())
-                note(
-                    pc.is_in(array, value_set=nulls), "null_text", "this very text means null in the file (null_values)"
-                )
-        if column.type.kind in ("string", "json"):
-            if _holds(array, "\x00"):
-                note(pc.match_substring(array, "\x00"), "nul_character", "the value holds a NUL character")
-            too_long = pc.greater(pc.binary_length(array), MAX_FIELD_BYTES)
-            note(too_long, "too_long", f"the value is longer than {MAX_FIELD_BYTES >> 10} KiB")
-            found.extend(self._unencodable(array))
-        if column.type.kind in ("date", "timestamp"):
-            odd = pc.invert(pc.match_substring_regex(array, "^[0-9]{4}-|/[0-9]{4}( |$)"))
-            note(odd, "out_of_range", "the year has not four digits")
-        return found
+                    held = pc.match_substring(array, mark)
+                    yield held, "unquotable", f"the value holds {mark!r}, and quote is null"
+        if type_.kind != "string":
+            return
+        if self._dialect.quote is None:
+            empty = pc.equal(array, "")
+            yield empty, "unquotable", "an empty text cannot be told from null, since quote is null"
+        if self._endpoint.null_values:
+            nulls = pc.is_in(array, value_set=pa.array(list(self._endpoint.null_values), pa.string()))
+            yield nulls, "null_text", "this very text means null in the file (null_values)"
 
     def _unencodable(self, array: pa.Array) -> list[tuple[int, str, str]]:
         if self._codec.startswith(("utf-8", "utf-16", "utf-32")):
             return []
         try:
-            _joined(array).encode(self._codec)
+            _bytes(array).decode().encode(self._codec)
         except UnicodeEncodeError:
             return [
                 (row, "unencodable", f"{bad!r} (U+{ord(bad):04X}) does not exist in {self._codec}")
@@ -171,6 +180,27 @@ def _first_unencodable(text: str, codec: str) -> str | None:
     return None
 
 
+def _iso_timestamps(array: pa.Array) -> pa.Array:
+    """``2024-12-31T23:59:59.5Z``, with as many digits of a second as there are."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    micros = array.cast(pa.int64())
+    days = pc.floor_temporal(array, unit="day")
+    seconds = pc.divide(pc.subtract(micros, days.cast(pa.int64())), 1_000_000)
+    if pc.all(pc.equal(pc.add(days.cast(pa.int64()), pc.multiply(seconds, 1_000_000)), micros)).as_py() is False:
+        text = pc.replace_substring(pc.cast(array, pa.string()), " ", "T")
+        text = pc.replace_substring_regex(text, r"\.([0-9]*?)0+Z$", r".\1Z")
+        return pc.replace_substring_regex(text, r"\.Z$", "Z")
+    # Whole seconds, the usual case: days and times of day repeat, so each is put into words once.
+    day, time = days.dictionary_encode(), seconds.dictionary_encode()
+    shown_day = pc.cast(day.dictionary.cast(pa.date32()), pa.string()).take(day.indices)
+    shown_time = pc.cast(time.dictionary.cast(pa.int32()).cast(pa.time32("s")), pa.string())
+    return pc.binary_join_element_wise(
+        shown_day, pc.binary_join_element_wise(shown_time, "Z", "").take(time.indices), "T"
+    )
+
+
 def plain_decimals(array: pa.Array) -> pa.Array:
     """Decimals without an exponent, which Arrow uses for small values of a large scale."""
     import pyarrow as pa
@@ -186,10 +216,6 @@ def plain_decimals(array: pa.Array) -> pa.Array:
 def _holds(array: pa.Array, mark: str) -> bool:
     """Whether the mark may occur in some value, by one look at all bytes."""
     return mark.encode() in _bytes(array)
-
-
-def _joined(array: pa.Array) -> str:
-    return _bytes(array).decode()
 
 
 def _bytes(array: pa.Array) -> bytes:

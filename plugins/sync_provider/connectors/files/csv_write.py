@@ -148,7 +148,15 @@ class _Target:
         """
         result = WriteResult()
         merger = Merger(
-            changes, self._request, self._endpoint, self._dialect, self._renderer, self._name, self._positions, result
+            changes,
+            self._request,
+            self._endpoint,
+            self._dialect,
+            self._renderer,
+            self._name,
+            self._positions,
+            self._width,
+            result,
         )
         self._start()
         if self._reader is not None:
@@ -189,7 +197,7 @@ class _Target:
         elif rows:
             self._write((old.preamble if old else self._endpoint.line_end * (rows - 1)).encode())
             try:
-                self._write(self._renderer.header([column.name for column in self._request.columns]).encode())
+                self._write(self._renderer.header([column.name for column in self._request.columns]))
             except UnicodeEncodeError as exc:
                 raise SyncDataError(
                     f"{exc.object[exc.start]!r} in a column name does not exist in {self._codec}",
@@ -216,7 +224,7 @@ class _Target:
             fields[position] = self._renderer.fields(text)
         if self._last not in "\r\n":
             self._write(self._endpoint.line_end.encode())
-        self._write(self._renderer.records(fields).encode())
+        self._write(self._renderer.records(fields))
         result.inserted += rows
 
     def _placed(self, batch: pa.RecordBatch, row: int, problem: Rejection) -> Rejection:
