@@ -70,6 +70,7 @@ def _write(ctx: RunContext, plan: dict[str, Any]) -> tuple[dict[str, Any], dict[
             ),
             key=mapping.key,
             run_id=ctx.id,
+            timezone=mapping.timezone,
             fence=lease.check,
         )
         written = destination.write(request, _changes(ctx, plan))
