@@ -71,6 +71,17 @@ class Session:
                 click.echo(str(line), err=True)
         sys.exit(exit_code(error))
 
+    def fail_unexpectedly(self, error: Exception) -> NoReturn:
+        """Print that something happened which nobody foresaw: what and where, but not its text, which may hold anything."""
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(frame.filename).name}:{frame.lineno}"
+        message = f"unexpected {type(error).__name__} at {place}. Run again with --debug for the traceback."
+        if self.as_json:
+            click.echo(json.dumps({"error": {"type": type(error).__name__, "message": message}}, indent=2))
+        else:
+            click.echo(message, err=True)
+        sys.exit(UNEXPECTED)
+
 
 def exit_code(error: SyncError) -> int:
     """What the program exits with when a command ends in ``error``; the one place that decides."""
@@ -96,9 +107,7 @@ class Program(click.Group):
         except Exception as error:
             if session.debug:
                 raise
-            message = f"unexpected {type(error).__name__}: {error}. Run again with --debug for the traceback."
-            click.echo(json.dumps({"error": {"message": message}}) if session.as_json else message, err=True)
-            sys.exit(UNEXPECTED)
+            session.fail_unexpectedly(error)
 
 
 def common_options(command: F) -> F:
