@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from sync_provider.core.canonical import read_text
 from sync_provider.core.schema import LogicalType, parse_type
 from sync_provider.engine.casts import Casts, plain, to_text
-from sync_provider.engine.expressions import Evaluator
+from sync_provider.engine.evaluator import Evaluator
 
+WIDE = Context(prec=100)
 PARIS = ZoneInfo("Europe/Paris")
 TYPES = [
     parse_type(name)
@@ -303,6 +304,24 @@ def test_a_decimal_keeps_its_value_or_is_refused(casts, values, type_):
     from_text = casts.cast(pa.array([format(v, "f") for v in values]), type_).to_pylist()
     assert native == from_text
     assert all(got is None or Decimal(got) == value for got, value in zip(native, values, strict=True))
+
+
+@given(data=st.data())
+def test_no_decimal_changes_on_its_way_between_precisions_whatever_its_digits(casts, data):
+    def a_type():
+        precision = data.draw(st.integers(1, 38))
+        return LogicalType("decimal", precision, data.draw(st.integers(0, precision)))
+
+    held, declared = a_type(), a_type()
+    digits = data.draw(st.integers(0, held.precision))
+    value = Decimal(data.draw(st.integers(0, 10**digits - 1))).scaleb(-held.scale, WIDE)
+    text = format(value, "f")
+    for column in (
+        pa.array([value], held.to_arrow()),
+        pa.array([text]),
+        pa.array([text + "0" * 40]) if held.scale else pa.array([text]),
+    ):
+        assert casts.cast(column, declared).to_pylist() == [expected(text, declared)]
 
 
 @given(

@@ -90,10 +90,10 @@ class Casts:
         if not (kinds.is_integer(values.type) or kinds.is_decimal(values.type)):
             return pa.nulls(len(values), target)
         with suppress(pa.ArrowInvalid):
-            if kinds.is_integer(values.type) and kinds.is_decimal(target):
-                values = values.cast(pa.decimal128(20, 0))
             if kinds.is_decimal(values.type) and values.type.precision == MAX_PRECISION:
                 values.validate(full=True)  # DuckDB hands out HUGEINTs of 39 digits as decimals of 38
+            if kinds.is_decimal(target):
+                values = _below(values.cast(pa.decimal128(20, 0)) if kinds.is_integer(values.type) else values, target)
             return values.cast(target)
         return self._text.cast(to_text(values), type)
 
@@ -158,6 +158,18 @@ class Casts:
         if values.type.tz is None:
             return self._clock.to_utc(micros.cast(pa.timestamp("us")))
         return micros.cast(target)
+
+
+def _below(values: Any, target: Any) -> Any:
+    """Decimals, null where they have too many digits before the point: Arrow would silently wrap them around."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    whole = target.precision - target.scale
+    if values.type.precision - values.type.scale <= whole:
+        return values
+    limit = pa.scalar(Decimal(10) ** whole, pa.decimal128(MAX_PRECISION, values.type.scale))
+    return pc.if_else(pc.less(pc.abs(values), limit), values, pa.scalar(None, values.type))
 
 
 def plain(values: Any) -> Any:

@@ -1,27 +1,25 @@
-"""Expressions in a locked DuckDB: checked before they run, run one record's error at a time.
+"""Expressions, checked before they run.
 
-The connection can open nothing: no file, no network, no extension, and its configuration is locked. What an expression
-may say is decided by `core.expressions`; the text that runs is the very text that was checked.
+What they may say is decided by `core.expressions`; the text that runs is the very text that was checked.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any
 
 from sync_provider.core.canonical import named_zone
-from sync_provider.core.errors import MappingError, SyncDataError
-from sync_provider.core.expressions import MAX_DEPTH, Analysis, analyse, check_text, resolve
-from sync_provider.core.macros import MACROS
+from sync_provider.core.errors import MappingError
+from sync_provider.core.expressions import Analysis, analyse, check_text, resolve
+from sync_provider.core.mapping import FieldMapping
+from sync_provider.core.mapping import Mapping as Integration
 from sync_provider.core.schema import LogicalType
+from sync_provider.engine.locked_duckdb import connect, quoted
 
-DEADLINE_S = 300.0
-MEMORY_LIMIT = "256MB"
 VALUE = "value"
 """Name by which an expression reads its own field's raw value."""
 
@@ -41,39 +39,6 @@ _FLOATS = frozenset({"FLOAT", "DOUBLE"})
 _TEXTS = frozenset({"VARCHAR", "JSON", "NULL", '"NULL"'})
 _TIMES = frozenset({"TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"})
 _ZONED = "TIMESTAMP WITH TIME ZONE"
-
-
-def connect(*, timezone: str = "UTC", memory_limit: str = MEMORY_LIMIT) -> Any:
-    """A new locked DuckDB connection that knows the macros.
-
-    Args:
-        timezone: zone in which it takes apart timestamps with zone (`year(…)`, `strftime(…)`).
-        memory_limit: DuckDB's own limit; beyond it, it spills to the temporary directory where it can.
-    """
-    import duckdb
-
-    connection = duckdb.connect(
-        config={
-            "enable_external_access": "false",
-            "autoload_known_extensions": "false",
-            "autoinstall_known_extensions": "false",
-            "allow_community_extensions": "false",
-            "python_enable_replacements": "false",
-            "temp_directory": tempfile.gettempdir(),
-            "memory_limit": memory_limit,
-            "threads": "1",
-            "max_expression_depth": str(4 * MAX_DEPTH),
-        }
-    )
-    connection.execute(f"SET TimeZone = {_quoted(timezone, chr(39))}")
-    for name, macro in MACROS.items():
-        connection.execute(macro.sql(name))
-    connection.execute("SET lock_configuration = true")
-    return connection
-
-
-def _quoted(text: str, mark: str = '"') -> str:
-    return mark + text.replace(mark, mark * 2) + mark
 
 
 class _Parser:
@@ -104,7 +69,7 @@ def _analysis(text: str) -> Analysis | MappingError:
     try:
         check_text(text)
         with _parser.open() as connection:
-            row = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT {_enclosed(text)}"]).fetchone()
+            row = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT {enclosed(text)}"]).fetchone()
         analysis = analyse(json.loads(row[0]))
         for zone in analysis.zones:
             named_zone(zone)
@@ -114,18 +79,20 @@ def _analysis(text: str) -> Analysis | MappingError:
         return MappingError(str(error), hint="Write a zone such as 'Europe/Paris'.", code="expression_refused")
     except (duckdb.Error, RecursionError) as error:
         return MappingError(
-            f"the expression cannot be read: {_reason(error)}",
+            f"the expression cannot be read: {reason_of(error)}",
             hint="Write one SQL expression.",
             code="expression_refused",
         )
     return analysis
 
 
-def _enclosed(text: str) -> str:
+def enclosed(text: str) -> str:
+    """The expression as it is both checked and run; the line end keeps a remark from swallowing the bracket."""
     return f"({text}\n)"
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """DuckDB's reason in one line. Only for errors that came before any record: others may hold values."""
     lines = str(error).strip().splitlines()
     return lines[0].split(": ", 1)[-1][:300] if lines else type(error).__name__
 
@@ -185,21 +152,21 @@ def _result_type(text: str, columns: tuple[tuple[str, str], ...]) -> str | Mappi
     """DuckDB's name for the type of an expression over columns of these types."""
     import duckdb
 
-    names = _distinct(name for name, _ in columns)
-    fields = [f"NULL::{type_} AS {_quoted(name)}" for name, type_ in columns if name in names]
-    query = f"DESCRIBE SELECT {_enclosed(text)} AS result FROM (SELECT {', '.join(fields) or 'NULL AS nothing'})"  # noqa: S608
+    names = distinct(name for name, _ in columns)
+    fields = [f"NULL::{type_} AS {quoted(name)}" for name, type_ in columns if name in names]
+    query = f"DESCRIBE SELECT {enclosed(text)} AS result FROM (SELECT {', '.join(fields) or 'NULL AS nothing'})"  # noqa: S608
     try:
         with _parser.open() as connection:
             return str(connection.execute(query).fetchone()[1])
     except duckdb.Error as error:
         return MappingError(
-            f"the expression does not fit its columns: {_reason(error)}",
+            f"the expression does not fit its columns: {reason_of(error)}",
             hint="Columns of files are text: read numbers with parse_number(value, 'fr') and dates with parse_date(value, …).",
             code="expression_type",
         )
 
 
-def _distinct(names: Any) -> set[str]:
+def distinct(names: Iterable[str]) -> set[str]:
     """One spelling of each name: SQL takes names that differ by case only for the same."""
     return set({name.lower(): name for name in names}.values())
 
@@ -235,114 +202,77 @@ def _misfit(found: str, wanted: str, hint: str) -> MappingError:
     return MappingError(f"the expression gives {found}, not {wanted}", hint=hint, code="expression_type")
 
 
-class Evaluator:
-    """Runs checked expressions over Arrow columns. One thread; use as a context manager.
+_TEXT = LogicalType("string")
+
+
+def check_mapping_expressions(mapping: Integration, source_columns: Sequence[str] | None = None) -> list[MappingError]:
+    """Everything wrong with the expressions of a mapping.
 
     Args:
-        timezone: zone in which timestamps with zone are taken apart.
-        memory_limit: DuckDB's memory limit.
-        deadline_s: seconds that one expression may take for one batch.
+        mapping: the mapping.
+        source_columns: all columns the source has, where they are known; otherwise a name that is not mapped is taken for
+            one of them, and the connector checks it.
+
+    Returns:
+        Errors with ``where.field`` such as ``fields[2].to_destination`` or ``filter``; empty if all is well.
     """
-
-    def __init__(
-        self, *, timezone: str = "UTC", memory_limit: str = MEMORY_LIMIT, deadline_s: float = DEADLINE_S
-    ) -> None:
-        self._timezone, self._memory_limit, self._deadline_s = timezone, memory_limit, deadline_s
-        self._opened: Any = None
-
-    @property
-    def _connection(self) -> Any:
-        if self._opened is None:
-            self._opened = connect(timezone=self._timezone, memory_limit=self._memory_limit)
-        return self._opened
-
-    def evaluate(self, text: str, columns: Mapping[str, Any], rows: int) -> tuple[Any, Any | None]:
-        """The value of a checked expression for every record.
-
-        Args:
-            text: an expression that `check_expression` has accepted.
-            columns: name as written in the expression → Arrow array.
-            rows: number of records.
-
-        Returns:
-            The values in DuckDB's own type, and which records the expression failed on (None: on none). A failed
-            record's value is null.
-
-        Raises:
-            MappingError: the expression does not fit the columns' types.
-            SyncDataError: it took too long or too much memory.
-        """
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        names = sorted(_distinct(columns))
-        # TRY gives null for an error; around a struct, a null result and an error differ.
-        fields = ", ".join(f"c{i} AS {_quoted(name)}" for i, name in enumerate(names)) or "nothing"
-        query = f"SELECT TRY(struct_pack(v := {_enclosed(text)})) AS e FROM (SELECT {fields} FROM batch)"  # noqa: S608
-        arrays = [columns[name] for name in names] or [pa.nulls(rows, pa.int8())]
-        labels = [f"c{i}" for i in range(len(names))] or ["nothing"]
-        result = self._run(query, pa.RecordBatch.from_arrays(arrays, labels))
-        values = result.field(0)
-        return values, (pc.is_null(result) if result.null_count else None)
-
-    def is_json(self, texts: Any) -> Any:
-        """Whether each text is one JSON document; more generous than the standard (see `text_casts`)."""
-        import pyarrow as pa
-
-        return self._run("SELECT json_valid(c0) AS e FROM batch", pa.RecordBatch.from_arrays([texts], ["c0"]))
-
-    def _run(self, query: str, batch: Any) -> Any:
-        import duckdb
-        import pyarrow as pa
-
-        connection = self._connection
-        connection.register("batch", batch)
-        watchdog = threading.Timer(self._deadline_s, connection.interrupt)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            result = connection.sql(query).to_arrow_table().column(0)
-        except duckdb.InterruptException as error:
-            raise SyncDataError(
-                f"an expression took longer than {self._deadline_s:g} s for one batch",
-                hint="Simplify it, or prepare the data in the source.",
-                code="expression_deadline",
-            ) from error
-        except (duckdb.OutOfMemoryException, MemoryError) as error:
-            raise SyncDataError(
-                "an expression needed more memory than it may take",
-                hint="Simplify it, or prepare the data in the source.",
-                code="expression_memory",
-            ) from error
-        except duckdb.BinderException as error:
-            raise MappingError(
-                f"the expression does not fit its columns: {_reason(error)}",
-                hint="Cast the column first, for instance CAST(value AS VARCHAR).",
-                code="expression_type",
-            ) from error
-        except duckdb.Error as error:
-            # Its message may hold a record's values.
-            raise SyncDataError(
-                "an expression failed as a whole", hint="Simplify it.", code="expression_failed"
-            ) from _without_values(error)
-        finally:
-            watchdog.cancel()
-            connection.unregister("batch")
-        chunks = result.combine_chunks()
-        return pa.concat_arrays(chunks.chunks) if isinstance(chunks, pa.ChunkedArray) else chunks
-
-    def close(self) -> None:
-        """Close the connection; safe to call twice."""
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    errors: list[MappingError] = []
+    # Columns of files are text; those of databases have types that only reading them tells.
+    raw = None if mapping.source.type == "sql" else _TEXT
+    sources = dict.fromkeys(source_columns or [field.source for field in mapping.fields], raw)
+    for index, field in enumerate(mapping.fields):
+        place = f"fields[{index}].to_destination"
+        if field.to_destination is not None:
+            columns = {VALUE: raw, **{name: type_ for name, type_ in sources.items() if name != VALUE}}
+            _collect(
+                errors, place, field.to_destination, columns, field.logical_type, open_names=source_columns is None
+            )
+        elif raw is not None and (error := _read_twice(field, mapping.fields)):
+            error.at(field=place)
+            errors.append(error)
+    types: dict[str, LogicalType | None] = {field.destination: field.logical_type for field in mapping.fields}
+    for index, field in enumerate(mapping.fields):
+        if field.to_source is not None:
+            columns = {**types, VALUE: field.logical_type}
+            _collect(errors, f"fields[{index}].to_source", field.to_source, columns, None)
+    if mapping.filter is not None:
+        _collect(errors, "filter", mapping.filter, types, None, boolean=True)
+    return errors
 
 
-def _without_values(error: BaseException) -> Exception:
-    return RuntimeError(type(error).__name__)
+def _collect(
+    errors: list[MappingError],
+    place: str,
+    text: str,
+    columns: Mapping[str, LogicalType | None],
+    type_: LogicalType | None,
+    *,
+    boolean: bool = False,
+    open_names: bool = False,
+) -> None:
+    try:
+        check_expression(text, columns, boolean=boolean, type=type_, open_names=open_names)
+    except MappingError as error:
+        error.at(field=place)
+        errors.append(error)
+
+
+def _read_twice(field: FieldMapping, fields: Sequence[FieldMapping]) -> MappingError | None:
+    """A column of a file is read one way only: by the conventions of one type, or as it is."""
+    if field.logical_type.kind == "string":
+        return None
+    other = next(
+        (
+            o
+            for o in fields
+            if o.source == field.source and (o.to_destination or o.logical_type.kind != field.logical_type.kind)
+        ),
+        None,
+    )
+    if other is None:
+        return None
+    return MappingError(
+        f"column {field.source!r} is read both as {field.type} and as it stands, for {other.destination!r}",
+        hint="Give this field an expression that reads the text, such as parse_number(value, 'fr') or parse_date(value, …).",
+        code="column_read_twice",
+    )

@@ -83,19 +83,22 @@ class TextCasts:
 
     def _decimal(self, texts: Any, type: LogicalType) -> Any:  # noqa: A002
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         precision, scale = type.precision or MAX_PRECISION, type.scale or 0
         target = pa.decimal128(precision, scale)
-        if not _contains(texts, "e", "E"):
+        # Arrow's arithmetic wraps around silently beyond 38 digits: 30 digits to decimal(38,10) give another number.
+        safe = (pc.max(pc.binary_length(texts)).as_py() or 0) + scale <= MAX_PRECISION
+        if safe and not _contains(texts, "e", "E"):
             with suppress(pa.ArrowInvalid):
                 return texts.cast(target)
         whole = f"0*[0-9]{{0,{precision - scale}}}"
         fraction = f"[0-9]{{0,{scale}}}0*"
         shaped = _matching(_matching(texts, canonical.DECIMAL), rf"[+-]?{whole}(\.{fraction})?")
-        try:
-            return shaped.cast(target)
-        except pa.ArrowInvalid:
-            return self._one_by_one(texts, type)
+        if not safe:
+            for zeros, kept in ((r"(\.[0-9]*?)0+$", r"\1"), (r"^([+-]?)0*", r"\10")):
+                shaped = pc.replace_substring_regex(shaped, zeros, kept)
+        return shaped.cast(target)
 
     def _double(self, texts: Any, type: LogicalType) -> Any:  # noqa: A002
         import pyarrow as pa
