@@ -105,6 +105,13 @@ OPTIONS: tuple[Option, ...] = (
         example="P14D",
     ),
     Option(
+        name="history_retention",
+        kind="duration",
+        default="P400D",
+        description="How long finished runs, their decided rejections and their events are kept. The newest run of each integration, what cursors come from, open rejections and the audit stay for good.",
+        example="P90D",
+    ),
+    Option(
         name="warm_workers",
         kind="boolean",
         default="true",
@@ -203,6 +210,7 @@ class Settings:
     encryption_keys: tuple[Secret, ...]
     demo: bool
     staging_retention: timedelta
+    history_retention: timedelta
     warm_workers: bool
     notifiers: tuple[str, ...]
     approvers: tuple[str, ...]
@@ -262,12 +270,14 @@ class _Source:
         self._file = configparser.ConfigParser(strict=False)
         try:
             self._file.read(self._path, encoding="utf-8")
-        except (configparser.Error, UnicodeDecodeError) as exc:
+        except (configparser.Error, UnicodeDecodeError, OSError) as exc:
+            # Not chained: a parser's message quotes the line, which may hold a key.
             raise SyncValidationError(
                 f"The file cannot be read: {type(exc).__name__}",
-                where=Where(file=str(self._path)),
+                where=Where(file=str(self._path), line=getattr(exc, "lineno", None)),
+                hint="Mend it; `airflow config list` reads the same file.",
                 code="settings_file",
-            ) from exc
+            ) from None
 
     def get(self, option: Option) -> tuple[str, str]:
         """The text, and a name for where it was set."""
@@ -290,13 +300,13 @@ class _Source:
             return os.path.expandvars(self._environ[variable])
         try:
             text = self._file.get(section, name, fallback=None)
-        except configparser.InterpolationError as exc:
+        except configparser.InterpolationError:
             raise SyncValidationError(
                 f"[{section}] {name} holds a lone %",
                 where=Where(file=str(self._path)),
                 hint="Write %% for a percent sign, as everywhere in airflow.cfg.",
                 code="settings_value",
-            ) from exc
+            ) from None
         return None if text is None else os.path.expandvars(text)
 
 
