@@ -23,7 +23,7 @@ FAILED_RETRY_MAY_HELP = 3
 FAILED = 4
 WAITS_FOR_A_PERSON = 7
 
-_ASKS = ("guard_", "baseline_", "approval_")
+_ASKS = ("guard_", "baseline_", "approval_missing")
 """Starts of the codes of errors after which nothing was written and a person must decide."""
 
 

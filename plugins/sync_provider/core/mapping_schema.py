@@ -107,17 +107,15 @@ def _section(heading: str, part: dict[str, Any], definitions: dict[str, Any]) ->
     required = part.get("required", [])
     properties = sorted(part["properties"].items(), key=lambda item: item[0] != "type")
     rows = [
-        f"| `{name}` | {_kind(value, definitions)} | {_default(name, value, required)} | {_cell(value, definitions)} |"
+        f"| `{name}` | {_kind(value, definitions)} | {_default(name, value, required)} | {_cell(value)} |"
         for name, value in properties
     ]
     table = ["| key | value | default | meaning |", "|---|---|---|---|", *rows]
     return "\n".join([f"## {heading}", "", part.get("description", ""), "", *table, ""])
 
 
-def _cell(value: dict[str, Any], definitions: dict[str, Any]) -> str:
-    # A description that only repeats that of the model is left out of the schema.
-    described = value if "description" in value else definitions.get(value.get("$ref", "").rpartition("/")[2], {})
-    return str(described.get("description", "")).replace("|", "\\|")
+def _cell(value: dict[str, Any]) -> str:
+    return str(value.get("description", "")).replace("|", "\\|")
 
 
 def _default(name: str, value: dict[str, Any], required: list[str]) -> str:

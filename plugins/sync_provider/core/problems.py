@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from sync_provider.core.descriptions import described
 from sync_provider.core.values import Model
 from sync_provider.core.yaml_text import KeyPath
 
@@ -222,10 +223,8 @@ def _found(value: Any) -> str:
 def _description(path: KeyPath, data: Any, model: type[Model]) -> str | None:
     if not path or not isinstance(path[-1], str):
         return None
-    field = _fields_at(path[:-1], data, model).get(path[-1])
-    if field is None or not field.description:
-        return None
-    text = " ".join(field.description.split())
+    branches = _branches_at(path[:-1], data, model)
+    text = next((texts[path[-1]] for texts in map(described, branches) if path[-1] in texts), "")
     if len(text) > LONGEST_HINT:
         text = text.split(". ", 1)[0]
     return f"It means: {text}" if text else None

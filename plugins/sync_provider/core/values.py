@@ -7,8 +7,20 @@ import re
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    Strict,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from sync_provider.core.descriptions import described
 from sync_provider.core.durations import parse_duration
 from sync_provider.core.errors import MappingError
 from sync_provider.core.schedule import check_cron, check_preset, check_start_date, check_timezone, parse_schedule
@@ -27,9 +39,20 @@ MAX_ASSET_URI = 1500  # as Airflow's asset model has it
 
 
 class Model(BaseModel):
-    """Base of every mapping model: unknown keys are errors, values are not silently turned into other types."""
+    """Base of every mapping model: unknown keys are errors, values are not silently turned into other types.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    The text below a key describes it, in errors, the JSON Schema and the reference page.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, text in described(cls).items():
+            properties[name]["description"] = text
+        return schema
 
 
 def check_id(value: str) -> str:
