@@ -79,6 +79,16 @@ def test_lint_takes_files_and_folders(mappings: Path, tmp_path: Path) -> None:
     alone.write_text("version: 2\n", encoding="utf-8")
     result = run("lint", str(mappings), str(alone))
     assert f"{alone}:1:10: version: expected 1" in result.output
+    assert run("lint", str(mappings / "good.yaml")).output == "1 mapping checked, nothing to report\n"
+
+
+def test_lint_of_the_defaults_checks_every_mapping_that_they_reach(mappings: Path) -> None:
+    defaults = mappings / "_defaults.yaml"
+    defaults.write_text("conflicts: {policy: newest}\n", encoding="utf-8")
+    result = run("lint", str(defaults))
+    assert result.exit_code == 2
+    assert result.output.startswith(f"{defaults}:1:1: conflicts: only mode: bidirectional has conflicts")
+    assert "good.yaml" in result.output
 
 
 def test_lint_answers_programs_in_json(mappings: Path) -> None:

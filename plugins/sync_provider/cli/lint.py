@@ -9,7 +9,7 @@ import click
 
 from sync_provider.cli.session import USAGE_OR_MAPPING, Session, common_options, pass_session
 from sync_provider.core.errors import MappingError, MappingErrors
-from sync_provider.engine.loader import MappingSource, Scan, load_file, scan_mappings
+from sync_provider.engine.loader import DEFAULTS, MappingSource, Scan, load_file, scan_mappings
 
 
 @click.command()
@@ -24,7 +24,7 @@ def lint(session: Session, paths: tuple[Path, ...]) -> None:
     checked = 0
     errors: list[MappingError] = []
     for path in paths or (session.mappings_dir,):
-        scan = scan_mappings(path) if path.is_dir() or not paths else _scan_file(path)
+        scan = _scan_file(path) if path.is_file() else scan_mappings(path)
         checked += len(scan.sources)
         errors += scan.errors
         for source in scan.sources:
@@ -36,6 +36,8 @@ def lint(session: Session, paths: tuple[Path, ...]) -> None:
 
 
 def _scan_file(path: Path) -> Scan:
+    if path.stem == DEFAULTS:  # what it says shows in the mappings beside it
+        return scan_mappings(path.parent)
     try:
         return Scan([load_file(path)], [])
     except MappingErrors as error:
