@@ -14,7 +14,6 @@ neither does a file cut at a chunk's end.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import secrets
 import struct
@@ -38,7 +37,7 @@ _PEEK_BYTES = 8192
 
 
 class SealedWriter(io.RawIOBase):
-    """Encrypts what is written into a sink; `seal` writes the last chunk, after which `sha256` and `size_bytes` are final.
+    """Encrypts what is written into a sink; `seal` writes the last chunk, after which `size_bytes` is final.
 
     Args:
         sink: takes the encrypted bytes, in order.
@@ -55,7 +54,6 @@ class SealedWriter(io.RawIOBase):
         self._chunk_bytes = chunk_bytes
         self._pending = bytearray()
         self._index = 0
-        self._digest = hashlib.sha256()
         self.size_bytes = 0
         sink(self._header)
 
@@ -66,7 +64,6 @@ class SealedWriter(io.RawIOBase):
         if self.closed:
             raise ValueError("write to a closed file")
         view = memoryview(data).cast("B")
-        self._digest.update(view)
         self.size_bytes += len(view)
         start = 0
         # A full chunk stays pending until more follows: only then is it known not to be the last.
@@ -84,11 +81,6 @@ class SealedWriter(io.RawIOBase):
 
     def tell(self) -> int:
         return self.size_bytes
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of the plain bytes so far, hex."""
-        return self._digest.hexdigest()
 
     def seal(self) -> None:
         self._emit(self._pending, last=True)

@@ -2,7 +2,7 @@
 
 A path is relative, with ``/`` between its parts. A file takes its path only once it is complete; until then, and after a
 crash, the old one stays. Encryption cannot tell an older version of the same path from the newest: keep
-`SealedWriter.sha256` in the ledger where that matters.
+`Store.sha256` in the ledger where that matters.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Store:
     def open_write(self, path: str) -> Iterator[SealedWriter]:
         """A binary file that takes its path when the block ends without an error, and never otherwise.
 
-        After the block, the file's `sha256` and `size_bytes` are those of the plain bytes.
+        After the block, the file's `size_bytes` counts the plain bytes.
 
         Raises:
             SyncConnectionError: the place cannot be written; code ``disk_full`` says how many bytes were needed.
