@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -37,6 +38,8 @@ fields: [{{source: Code, destination: code}}]
 @pytest.fixture
 def mappings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
+        monkeypatch.delenv(name)
     (tmp_path / "airflow_settings.yaml").touch()
     directory = tmp_path / "include" / "mappings"
     directory.mkdir(parents=True)
@@ -45,7 +48,7 @@ def mappings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner(env={"AIRFLOW_HOME": None}).invoke(main, arguments)
+    return CliRunner().invoke(main, arguments)
 
 
 def test_lint_finds_the_projects_mappings_and_says_that_all_is_well(mappings: Path) -> None:
