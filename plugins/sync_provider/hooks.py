@@ -7,12 +7,11 @@ libraries are opened when first asked for.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from sync_provider.connectors.base import ConnectionInfo, Secret
 from sync_provider.core.errors import SyncConnectionError, Where
@@ -20,8 +19,6 @@ from sync_provider.engine.settings import OPTIONS, SECTION, Settings, find_home,
 
 if TYPE_CHECKING:
     from sync_provider.engine.environment import Environment
-
-_SECRET_NAME = re.compile(r"passw|secret|token|key|credential|private|\bsas\b", re.IGNORECASE)
 
 
 def airflow_settings() -> Settings:
@@ -86,26 +83,8 @@ def connection_info(connection_id: str) -> ConnectionInfo:
         password=Secret(connection.password) if connection.password else None,
         extra=dict(connection.extra_dejson),
     )
-    mask(*secrets_of(info))
+    mask(*info.secrets())
     return info
-
-
-def secrets_of(info: ConnectionInfo) -> tuple[str, ...]:
-    """Everything in a connection that nobody may read: its password, and what its extra calls a secret."""
-    found = [str(info.password)] if info.password else []
-    found += _secret_texts(info.extra, secret=False)
-    return tuple(found)
-
-
-def _secret_texts(value: Any, *, secret: bool) -> Iterator[str]:
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield from _secret_texts(item, secret=secret or bool(_SECRET_NAME.search(str(name))))
-    elif isinstance(value, list):
-        for item in value:
-            yield from _secret_texts(item, secret=secret)
-    elif secret and isinstance(value, str) and value:
-        yield value
 
 
 def mask(*secrets: str) -> None:
@@ -124,32 +103,10 @@ def environment() -> Iterator[Environment]:
         SyncConnectionError: the ledger or the store cannot be reached.
         SyncValidationError: a setting is wrong, or no encryption key is set.
     """
-    from sync_provider.engine.clock import SystemClock
-    from sync_provider.engine.crypto import open_cipher
-    from sync_provider.engine.environment import Environment
-    from sync_provider.engine.ledger import Ledger
-    from sync_provider.engine.store import Store
+    from sync_provider.engine.environment import open_environment
 
-    settings = airflow_settings()
-    passwords = [urlsplit(url).password for url in (settings.ledger_url, settings.store_url)]
-    secrets = [str(key) for key in settings.encryption_keys]
-    secrets += [form for password in passwords if password for form in (password, unquote(password))]
-    mask(*secrets)
-    cipher, clock = open_cipher(settings), SystemClock()
-    with Ledger.open(settings.ledger_url, cipher, clock, secrets) as ledger:
-
-        def connection(connection_id: str) -> ConnectionInfo:
-            info = connection_info(connection_id)
-            ledger.protect(*secrets_of(info))
-            return info
-
-        yield Environment(
-            settings=settings,
-            ledger=ledger,
-            store=Store(settings.store_url, cipher),
-            connection=connection,
-            clock=clock,
-        )
+    with open_environment(airflow_settings(), connection_info, mask=mask) as opened:
+        yield opened
 
 
 def ui_path(path: str) -> str:

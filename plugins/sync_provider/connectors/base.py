@@ -13,9 +13,11 @@ expected to be replaced.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 from sync_provider.core.report import Rejection
@@ -56,6 +58,25 @@ class ConnectionInfo:
     login: str | None = None
     password: Secret | None = field(default=None, repr=False)
     extra: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Everything in it that nobody may read: the password, and what the extra calls a secret."""
+        found = [str(self.password)] if self.password else []
+        return (*found, *_secret_texts(self.extra, secret=False))
+
+
+_SECRET_NAME = re.compile(r"passw|secret|token|key|credential|private|\bsas\b", re.IGNORECASE)
+
+
+def _secret_texts(value: Any, *, secret: bool) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _secret_texts(item, secret=secret or bool(_SECRET_NAME.search(str(name))))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _secret_texts(item, secret=secret)
+    elif secret and isinstance(value, str) and value:
+        yield value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +284,9 @@ class Connector(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(self, *exc: object) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
 
 
 class Clock(Protocol):

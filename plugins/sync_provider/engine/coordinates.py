@@ -10,20 +10,16 @@ from sync_provider.core.errors import Where
 if TYPE_CHECKING:
     import pyarrow as pa
 
-POSITION = b"position"  # metadata of a raw or staged field: the letter of its column in a sheet
 
-
-def record_place(batch: pa.RecordBatch, index: int, field: str | None = None) -> Where:
+def record_place(batch: pa.RecordBatch, index: int, letter: str | None = None) -> Where:
     """Where a record comes from: file:line, file sheet!cell, or row.
 
     Args:
         batch: staged records with their coordinate columns.
         index: 0-based position in the batch.
-        field: destination name of the field at fault, if one.
+        letter: letters of the sheet column of the field at fault, if one is and they are known.
     """
     file, sheet, row = (batch.column(name)[index].as_py() for name in (FILE, SHEET, ROW))
     if sheet is not None:
-        metadata = batch.schema.field(field).metadata if field is not None else None
-        letter = (metadata or {}).get(POSITION, b"").decode()
         return Where(file=file, sheet=sheet, cell=f"{letter}{row}" if letter else f"{row}:{row}")
     return Where(file=file, line=row) if file is not None else Where(row=row)

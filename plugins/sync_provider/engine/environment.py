@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from sync_provider.core.endpoints import (
     CsvEndpoint,
@@ -63,3 +65,45 @@ class Environment:
 
         info = self.connection(endpoint.connection) if endpoint.connection else None
         return FileRoot.from_connection(info, self.settings.files_root)
+
+
+@contextmanager
+def open_environment(
+    settings: Settings, find: Callable[[str], ConnectionInfo], *, mask: Callable[..., None] = lambda *_: None
+) -> Iterator[Environment]:
+    """Open the ledger and the store for as long as a task, a page or a command needs them.
+
+    Args:
+        settings: the deployment's.
+        find: looks a connection up by id; may raise SyncErrors.
+        mask: told every secret as it becomes known, to keep it out of logs; the ledger is told by itself.
+
+    Raises:
+        SyncConnectionError: the ledger or the store cannot be reached.
+        SyncValidationError: no encryption key is set.
+    """
+    from sync_provider.engine.clock import SystemClock
+    from sync_provider.engine.crypto import open_cipher
+    from sync_provider.engine.ledger import Ledger
+    from sync_provider.engine.store import Store
+
+    passwords = [urlsplit(url).password for url in (settings.ledger_url, settings.store_url)]
+    secrets = [str(key) for key in settings.encryption_keys]
+    secrets += [form for password in passwords if password for form in (password, unquote(password))]
+    mask(*secrets)
+    cipher, clock = open_cipher(settings), SystemClock()
+    with Ledger.open(settings.ledger_url, cipher, clock, secrets) as ledger:
+
+        def connection(connection_id: str) -> ConnectionInfo:
+            info = find(connection_id)
+            mask(*info.secrets())
+            ledger.protect(*info.secrets())
+            return info
+
+        yield Environment(
+            settings=settings,
+            ledger=ledger,
+            store=Store(settings.store_url, cipher),
+            connection=connection,
+            clock=clock,
+        )

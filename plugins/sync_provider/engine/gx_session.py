@@ -7,6 +7,7 @@ the suite, so each expectation carries its number in ``meta``.
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ class Outcome:
 @lru_cache(maxsize=1)
 def _gx() -> Any:
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    # It says of every context which temporary folder it does not use.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own deprecations; nothing a user could act on
         import great_expectations

@@ -87,13 +87,14 @@ class Quality:
         return sum(len(v.rows) for v in self.verdicts if not v.success and not set(v.rows) <= self.rejected_rows)
 
 
-def assess(mapping: Mapping, staged: Staged, *, rows: int) -> Quality:
+def assess(mapping: Mapping, staged: Staged, *, rows: int, letters: dict[str, str] | None = None) -> Quality:
     """Judge all staged records by all rules.
 
     Args:
         mapping: its expectations, and those that follow from its key.
         staged: the records.
         rows: how many there are.
+        letters: destination name → letters of its source column, for records of a sheet.
 
     Raises:
         MappingError: an expectation is unknown, or its arguments do not fit.
@@ -113,7 +114,7 @@ def assess(mapping: Mapping, staged: Staged, *, rows: int) -> Quality:
     return Quality(
         verdicts=verdicts,
         rejected_rows=frozenset(rejected),
-        rejections=_rejections(mapping, staged, reasons) if reasons else (),
+        rejections=_rejections(mapping, staged, reasons, letters or {}) if reasons else (),
         batch_failures=_batch_failures(mapping, verdicts),
         html=render(mapping, verdicts, rows=rows, rejected=len(rejected)),
     )
@@ -257,7 +258,9 @@ def _batch_failures(mapping: Mapping, verdicts: list[Verdict]) -> list[str]:
     return found
 
 
-def _rejections(mapping: Mapping, staged: Staged, reasons: dict[int, list[Verdict]]) -> Iterator[Rejection]:
+def _rejections(
+    mapping: Mapping, staged: Staged, reasons: dict[int, list[Verdict]], letters: dict[str, str]
+) -> Iterator[Rejection]:
     """The failing records as rejections, with their coordinates; reads the staged records once more."""
     start = 0
     names = [f.destination for f in mapping.fields]
@@ -274,7 +277,7 @@ def _rejections(mapping: Mapping, staged: Staged, reasons: dict[int, list[Verdic
                 field=columns[0] if len(columns) == 1 else None,
                 value=texts[columns[0]] if len(columns) == 1 else None,
                 message=f"{', '.join(columns)} does not meet {_sentence(first.expectation)}{rest}",
-                where=record_place(batch, row - start, columns[0] if columns else None),
+                where=record_place(batch, row - start, letters.get(columns[0]) if columns else None),
                 key="|".join(part or "" for part in parts) if parts and None not in parts else None,
                 record=texts,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, Self
 
 from sync_provider.core.errors import Where
 from sync_provider.core.report import Rejection
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sync_provider.engine.ledger import Ledger
+    from sync_provider.engine.sealed_file import SealedWriter
     from sync_provider.engine.store import Store
 
 
@@ -27,15 +28,15 @@ class RejectionSpool:
 
     def __init__(self, store: Store, path: str) -> None:
         self._store, self._path = store, path
-        self._opened: AbstractContextManager[BinaryIO] | None = None
-        self._sink: BinaryIO | None = None
+        self._opened: AbstractContextManager[SealedWriter] | None = None
+        self._sink: SealedWriter | None = None
         self.count = 0
 
     def add(self, rejections: Iterable[Rejection]) -> None:
         for rejection in rejections:
             if self._sink is None:
-                self._opened = self._store.open_write(self._path)
-                self._sink = self._opened.__enter__()
+                opened = self._store.open_write(self._path)
+                self._sink, self._opened = opened.__enter__(), opened
             self._sink.write(json.dumps(rejection.as_dict(), ensure_ascii=False).encode() + b"\n")
             self.count += 1
 

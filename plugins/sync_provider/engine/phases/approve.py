@@ -51,8 +51,8 @@ def check_approved(ctx: RunContext) -> None:
     if not tripped:
         return
     row = ctx.env.ledger.runs.phase(ctx.id, "approve")
-    decided = row is not None and row.state == "succeeded" and row.artifact is not None
-    if not decided or (row.artifact or {})["digest"] != ctx.artifact("plan")["digest"]:
+    decided = row.artifact if row is not None and row.state == "succeeded" else None
+    if decided is None or decided["digest"] != ctx.artifact("plan")["digest"]:
         raise SyncValidationError(
             "nothing was written: " + " ".join(trip.message for trip in tripped), code="approval_missing"
         )

@@ -49,8 +49,8 @@ def backup(ctx: RunContext) -> dict[str, Any]:
 
 def prune(ctx: RunContext) -> None:
     """Keep the newest ``backup.keep`` backups of this integration. This run's own has just been verified."""
-    for file in ctx.env.store.list(folder(ctx.mapping.id))[: -ctx.mapping.backup.keep]:
-        ctx.env.store.delete(file.path)
+    for path in ctx.env.store.list(folder(ctx.mapping.id))[: -ctx.mapping.backup.keep]:
+        ctx.env.store.delete(path)
 
 
 def _copy(ctx: RunContext, path: str, batches: Iterator[pa.RecordBatch]) -> Staged | None:

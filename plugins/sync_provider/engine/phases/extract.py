@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from sync_provider.connectors.base import CursorRange, RawBatch, ReadRequest
+from sync_provider.connectors.base import Connector, CursorRange, RawBatch, ReadRequest
 from sync_provider.engine.phases.boundary import Boundary
 from sync_provider.engine.phases.bounds import Bounds, bounds_for, canonical, key_texts
 from sync_provider.engine.phases.replay import replayed
@@ -33,9 +33,9 @@ def extract(ctx: RunContext) -> dict[str, Any]:
         bounds = bounds_for(mapping, ctx.params, env.ledger.cursors.get(mapping.id), ctx.interval)
         boundary = Boundary.load(ctx) if mapping.write == "append" and bounds.live else None
         with (
-            Conversion.for_source(mapping) as conversion,
-            Conversion.for_destination(mapping) as reconversion,
             env.connect(mapping.source) as source,
+            Conversion.for_source(mapping, positions=(positions := _positions(ctx, source))) as conversion,
+            Conversion.for_destination(mapping) as reconversion,
             RejectionSpool(env.store, ctx.path("extract.rejections")) as spool,
         ):
             reading = source.read(
@@ -65,6 +65,7 @@ def extract(ctx: RunContext) -> dict[str, Any]:
             "unchanged": intake.counters["unchanged"],
             "filtered": intake.counters["filtered"],
             "cursor": intake.cursor,
+            "letters": {f.destination: positions[f.source] for f in mapping.fields if f.source in positions},
             "partial": _is_partial(ctx, bounds),
             "files": [[f.name, f.sha256, f.size_bytes] for f in reading.files if not f.deferred],
             "replays": replays.ids,
@@ -134,6 +135,13 @@ class _Intake:
         latest = pc.max(batch.column(self._bounds.field.destination)).as_py()
         if latest is not None and (self._latest is None or latest > self._latest):
             self._latest = latest
+
+
+def _positions(ctx: RunContext, source: Connector) -> dict[str, str]:
+    """Source column → letters of its column, where the source is a sheet."""
+    if ctx.mapping.source.type not in ("excel", "google_sheets"):
+        return {}
+    return {column.name: column.position for column in source.describe() if column.position is not None}
 
 
 def _pushed_down(bounds: Bounds) -> CursorRange | None:

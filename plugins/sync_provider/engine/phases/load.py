@@ -39,7 +39,7 @@ def load(ctx: RunContext) -> dict[str, Any]:
         check_approved(ctx)
         plan = ctx.artifact("plan")
         earlier = loads.get(ctx.id)
-        if earlier is not None and earlier.done and earlier.plan_digest == plan["digest"]:
+        if earlier is not None and earlier.result is not None and earlier.plan_digest == plan["digest"]:
             log.info("this plan is loaded already; nothing to do")
             result.counters, result.artifact = dict(earlier.result["counters"]), dict(earlier.result["artifact"])
         elif newer := loads.superseded(ctx.mapping.id, ctx.id, any_scope=ctx.mapping.write == "replace"):

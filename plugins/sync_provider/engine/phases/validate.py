@@ -31,7 +31,10 @@ def validate(ctx: RunContext) -> dict[str, Any]:
     with phase(ctx, "validate") as result:
         extracted = ctx.artifact("extract")
         quality = assess(
-            ctx.mapping, lambda columns: unstage(store, extracted["path"], columns), rows=extracted["rows"]
+            ctx.mapping,
+            lambda columns: unstage(store, extracted["path"], columns),
+            rows=extracted["rows"],
+            letters=extracted["letters"],
         )
         with store.open_write(ctx.path(REPORT)) as sink:
             sink.write(quality.html.encode())
