@@ -1,0 +1,164 @@
+"""Which encoding a text file is in, and how sure that is. No I/O."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_WESTERN = "cp1252"
+_RIVALS = ("cp850", "mac-roman", "cp437")
+"""Single-byte encodings of the same languages, in which other bytes stand for the same letters."""
+_USUAL = frozenset("àâäáãåçéèêëíîïìñóôöòõúùûüœæßøÀÂÄÁÅÇÉÈÊËÍÎÏÑÓÔÖÚÙÛÜŒÆØ€°«»’‘“”–—…£§µ²³½ªº·©®™ \u00a0¿¡")
+_IN_WORDS = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿŒœ][²³½ªº°¿¡§µ©®][A-Za-zÀ-ÖØ-öø-ÿŒœ]")
+_FEW_BYTES = 64 * 1024
+_NO_START = bytes(range(0xC0))  # bytes that do not start a UTF-8 sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found out about a file.
+
+    Args:
+        value: None where the file does not decide it.
+        confidence: 0 (nothing speaks for it) to 1 (certain).
+        why: the evidence, in words.
+    """
+
+    value: Any
+    confidence: float
+    why: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"value": self.value, "confidence": round(self.confidence, 2), "why": self.why}
+
+
+def find_encoding(data: bytes, rest: Iterable[bytes] = (), *, complete: bool = True) -> tuple[Finding, list[str]]:
+    """The encoding and what remains ambiguous about it, in words.
+
+    Args:
+        data: the start of the file.
+        rest: what follows, in pieces; looked at only to see whether it is UTF-8 too.
+        complete: `data` and `rest` are the whole file: a character cut off at the end is an error.
+    """
+    for mark, name in _MARKS:
+        if data.startswith(mark):
+            return Finding(name, 1.0, "byte order mark"), []
+    if (wide := _wide(data)) is not None:
+        return Finding(wide, 0.9, "every other byte is zero"), []
+    foreign, is_utf8, sequences = _utf8(data, rest, complete=complete)
+    if not foreign:
+        return Finding("utf-8", 1.0, "only ASCII characters, which most encodings share"), []
+    if is_utf8:
+        return Finding(
+            "utf-8",
+            0.99 if sequences > 1 else 0.9,
+            f"characters beyond ASCII, {sequences} in all, and each is well-formed UTF-8",
+        ), []
+    return _single_byte(bytes(foreign))
+
+
+def _wide(data: bytes) -> str | None:
+    """UTF-16 without a mark: text has zero bytes at even or odd places only."""
+    sample = data[:_FEW_BYTES]
+    if len(sample) < 4 or b"\x00" not in sample:
+        return None
+    even, odd = sample[0::2].count(0), sample[1::2].count(0)
+    half = len(sample) // 2
+    for name, zeros, others in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
+        if zeros > half * 0.3 and others == 0:
+            try:
+                sample[: half * 2].decode(name, "strict")
+            except UnicodeDecodeError as exc:
+                if exc.start < half * 2 - 2:
+                    return None
+            return name
+    return None
+
+
+def _utf8(data: bytes, rest: Iterable[bytes], *, complete: bool) -> tuple[bytearray, bool, int]:
+    """Lines with bytes beyond ASCII (a sample), whether all is UTF-8, and how many sequences there are."""
+    decoder = codecs.getincrementaldecoder("utf-8")("strict")
+    foreign = bytearray()
+    valid, sequences = True, 0
+    for piece in _chain(data, rest):
+        if piece.isascii():
+            valid = valid and not decoder.getstate()[0]
+            continue
+        if len(foreign) < _FEW_BYTES:
+            for line in re.finditer(rb"[^\r\n]*[\x80-\xff][^\r\n]*", piece):
+                foreign += line[0][:2000] + b"\n"
+                if len(foreign) >= _FEW_BYTES:
+                    break
+        if valid:
+            try:
+                decoder.decode(piece)
+                sequences += len(piece.translate(None, _NO_START))
+            except UnicodeDecodeError:
+                valid = False
+    return foreign, valid and not (complete and decoder.getstate()[0]), sequences
+
+
+def _chain(data: bytes, rest: Iterable[bytes]) -> Iterable[bytes]:
+    yield data
+    yield from rest
+
+
+def _single_byte(lines: bytes) -> tuple[Finding, list[str]]:
+    scores = {name: _plausible(lines, name) for name in (_WESTERN, *_RIVALS)}
+    best = max(scores, key=lambda name: (scores[name], name == _WESTERN))
+    runner_up = max(score for name, score in scores.items() if name != best)
+    if scores[best] >= 0.9 and scores[best] - runner_up >= 0.2:
+        doubts = _doubts(lines) if best == _WESTERN else []
+        confidence = 0.95 if best == _WESTERN else 0.8
+        share = f"{scores[best]:.0%} of the characters beyond ASCII are usual ones, by the next best {runner_up:.0%}"
+        return Finding(best, confidence - 0.1 * bool(doubts), share), doubts
+    return _by_statistics(lines, best, scores[best])
+
+
+def _plausible(lines: bytes, encoding: str) -> float:
+    """Share of the characters beyond ASCII that western texts usually hold, where they usually stand."""
+    try:
+        text = lines.decode(encoding)
+    except UnicodeDecodeError:
+        return 0.0
+    beyond = [c for c in text if not c.isascii()]
+    odd = len(_IN_WORDS.findall(text))
+    return max(0.0, sum(c in _USUAL for c in beyond) - odd) / len(beyond)
+
+
+def _doubts(lines: bytes) -> list[str]:
+    if b"\xa4" in lines:
+        return ["byte 0xa4 is ¤ in cp1252 and € in iso8859-15: look at an amount with a currency"]
+    return []
+
+
+def _by_statistics(lines: bytes, fallback: str, score: float) -> tuple[Finding, list[str]]:
+    """Other languages: by letter frequencies, which never make certain."""
+    from charset_normalizer import from_bytes
+
+    matches = from_bytes(lines)
+    names = list(dict.fromkeys(match.encoding for match in matches))[:3]
+    if not names:
+        return Finding(None, 0.0, "no encoding reads every byte"), ["encoding: none that we know reads every byte"]
+    shown = ", ".join(f"{name} reads {_excerpt(lines, name)!r}" for name in dict.fromkeys([*names, fallback]))
+    doubt = f"encoding: {shown}; which one is right?"
+    if score >= 0.9 or len(names) > 1:
+        return Finding(None, 0.4, "several encodings fit"), [doubt]
+    return Finding(names[0], 0.6, "letter frequencies"), [doubt]
+
+
+def _excerpt(lines: bytes, encoding: str) -> str:
+    """A few characters around the first one beyond ASCII."""
+    text = lines.decode(encoding, "replace")
+    at = next((n for n, c in enumerate(text) if not c.isascii()), 0)
+    return text[max(0, at - 8) : at + 8].replace("\n", " ").strip()
