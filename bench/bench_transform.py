@@ -15,7 +15,20 @@ from sync_provider.connectors.base import BATCH_ROWS, FILE, ROW, SHEET, RawBatch
 from sync_provider.core.schema import parse_type
 from sync_provider.engine.transform import Conversion, ConversionField
 
-TYPES = "string integer decimal(12,2) date timestamp boolean double string integer decimal(18,4) json timestamp".split()
+TYPES = (
+    "string",
+    "integer",
+    "decimal(12,2)",
+    "date",
+    "timestamp",
+    "boolean",
+    "double",
+    "string",
+    "integer",
+    "decimal(18,4)",
+    "json",
+    "timestamp",
+)
 
 
 def batches(rows: int, bad: float) -> Iterator[RawBatch]:

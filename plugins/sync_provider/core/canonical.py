@@ -75,6 +75,28 @@ def read_text(text: str, type: LogicalType, zone: tzinfo) -> Any:  # noqa: A002 
             return _read_json(text)
 
 
+def write_text(value: Any) -> str:
+    """The canonical text of one value; `read_text` gives the value back. Instants are written in UTC.
+
+    >>> write_text(datetime(2025, 1, 31, 12, 0, 0, 500000, tzinfo=UTC))
+    '2025-01-31T12:00:00.5Z'
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return format(Decimal(repr(value)), "f") if math.isfinite(value) else repr(value)
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, datetime):
+        local = value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)
+        text = local.isoformat()
+        text = text.rstrip("0") if local.microsecond else text
+        return text if value.tzinfo is None else f"{text}Z"
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value)
+
+
 def _read_integer(text: str) -> int:
     if not _INTEGER.fullmatch(text):
         if _DECIMAL.fullmatch(text):

@@ -147,7 +147,7 @@ def check_text(text: str) -> None:
     # `CASE x WHEN …` is parsed into one copy of x for each WHEN: nested in x, copies multiply without end.
     in_operand = False
     words = _words(text)
-    for word, following in zip(words, [*words[1:], "end"], strict=True):
+    for word, following in zip(words, [*words[1:], "end"], strict=False):
         if word == "case" and in_operand:
             raise _refused("has a CASE inside the operand of another", hint="Write CASE WHEN … = … THEN.")
         if word == "case":

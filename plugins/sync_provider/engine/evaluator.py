@@ -75,8 +75,8 @@ class Evaluator:
 
         connection = self._connection
         connection.register("batch", batch)
-        watchdog = threading.Timer(self._deadline_s, connection.interrupt)
-        watchdog.daemon = True
+        done = threading.Event()
+        watchdog = threading.Thread(target=self._watch, args=(connection, done), daemon=True)
         watchdog.start()
         try:
             result = connection.sql(query).to_arrow_table().column(0)
@@ -104,10 +104,18 @@ class Evaluator:
                 "an expression failed as a whole", hint="Simplify it.", code="expression_failed"
             ) from _without_values(error)
         finally:
-            watchdog.cancel()
+            done.set()
+            watchdog.join()
             connection.unregister("batch")
         chunks = result.combine_chunks()
         return pa.concat_arrays(chunks.chunks) if isinstance(chunks, pa.ChunkedArray) else chunks
+
+    def _watch(self, connection: Any, done: threading.Event) -> None:
+        # Again and again, because an interrupt between two queries is lost.
+        wait_s = self._deadline_s
+        while not done.wait(wait_s):
+            connection.interrupt()
+            wait_s = 0.05
 
     def close(self) -> None:
         """Close the connection; safe to call twice."""

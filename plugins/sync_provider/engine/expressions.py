@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from sync_provider.core.canonical import named_zone
-from sync_provider.core.errors import MappingError
+from sync_provider.core.errors import MappingError, SyncDataError
 from sync_provider.core.expressions import Analysis, analyse, check_text, resolve
 from sync_provider.core.mapping import FieldMapping
 from sync_provider.core.mapping import Mapping as Integration
@@ -60,6 +60,16 @@ class _Parser:
 _parser = _Parser()
 
 
+@contextmanager
+def _enough_memory() -> Iterator[None]:
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.OutOfMemoryException, MemoryError) as error:
+        raise SyncDataError("there is too little memory to check an expression", code="expression_memory") from error
+
+
 @lru_cache(maxsize=4096)
 def _analysis(text: str) -> Analysis | MappingError:
     import json
@@ -71,12 +81,11 @@ def _analysis(text: str) -> Analysis | MappingError:
         with _parser.open() as connection:
             row = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT {enclosed(text)}"]).fetchone()
         analysis = analyse(json.loads(row[0]))
-        for zone in analysis.zones:
-            named_zone(zone)
+        _check_zones(analysis)
     except MappingError as error:
         return error
-    except ValueError as error:
-        return MappingError(str(error), hint="Write a zone such as 'Europe/Paris'.", code="expression_refused")
+    except duckdb.OutOfMemoryException:
+        raise  # says nothing about the expression, so must not be remembered
     except (duckdb.Error, RecursionError) as error:
         return MappingError(
             f"the expression cannot be read: {reason_of(error)}",
@@ -84,6 +93,15 @@ def _analysis(text: str) -> Analysis | MappingError:
             code="expression_refused",
         )
     return analysis
+
+
+def _check_zones(analysis: Analysis) -> None:
+    for zone in analysis.zones:
+        try:
+            named_zone(zone)
+        except ValueError as error:
+            hint = "Write a zone such as 'Europe/Paris'."
+            raise MappingError(str(error), hint=hint, code="expression_refused") from error
 
 
 def enclosed(text: str) -> str:
@@ -102,8 +120,10 @@ def analysis_of(text: str) -> Analysis:
 
     Raises:
         MappingError: it must not run.
+        SyncDataError: there is no memory to find out.
     """
-    result = _analysis(text)
+    with _enough_memory():
+        result = _analysis(text)
     if isinstance(result, MappingError):
         raise MappingError(result.message, hint=result.hint, code=result.code)
     return result
@@ -136,7 +156,8 @@ def check_expression(
     meant = resolve(analysis.columns, columns, open_names=open_names)
     types = {name: columns.get(column, LogicalType("string")) for name, column in meant.items()}
     if all(types.values()):
-        result = _result_type(text, tuple((name, _sql_type(type_)) for name, type_ in types.items() if type_))
+        with _enough_memory():
+            result = _result_type(text, tuple((name, _sql_type(type_)) for name, type_ in types.items() if type_))
         if isinstance(result, MappingError):
             raise MappingError(result.message, hint=result.hint, code=result.code)
         _check_result(result, LogicalType("boolean") if boolean else type, strict=boolean)
@@ -158,6 +179,8 @@ def _result_type(text: str, columns: tuple[tuple[str, str], ...]) -> str | Mappi
     try:
         with _parser.open() as connection:
             return str(connection.execute(query).fetchone()[1])
+    except duckdb.OutOfMemoryException:
+        raise
     except duckdb.Error as error:
         return MappingError(
             f"the expression does not fit its columns: {reason_of(error)}",

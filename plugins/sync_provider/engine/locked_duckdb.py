@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from typing import Any
 
 from sync_provider.core.expressions import MAX_DEPTH
@@ -16,7 +15,7 @@ def connect(*, timezone: str = "UTC", memory_limit: str = MEMORY_LIMIT) -> Any:
 
     Args:
         timezone: zone in which it takes apart timestamps with zone (`year(…)`, `strftime(…)`).
-        memory_limit: DuckDB's own limit; beyond it, it spills to the temporary directory where it can.
+        memory_limit: DuckDB's own limit; it bounds buffers, not the size of one value.
     """
     import duckdb
 
@@ -27,7 +26,9 @@ def connect(*, timezone: str = "UTC", memory_limit: str = MEMORY_LIMIT) -> Any:
             "autoinstall_known_extensions": "false",
             "allow_community_extensions": "false",
             "python_enable_replacements": "false",
-            "temp_directory": tempfile.gettempdir(),
+            # Files below the temporary directory may be read and written in spite of the first line. One expression over one
+            # batch has nothing to spill, so there is none.
+            "temp_directory": "",
             "memory_limit": memory_limit,
             "threads": "1",
             "max_expression_depth": str(4 * MAX_DEPTH),
