@@ -14,7 +14,6 @@ import pytest
 from aiosmtpd.controller import Controller
 from airflow.sdk import BaseNotifier
 from airflow_samples import write_mapping
-
 from sync_provider import notify
 from sync_provider.core.errors import SyncConnectionError, SyncDataError, Where
 from sync_provider.engine.loader import load_file
@@ -29,7 +28,7 @@ class Letters:
     def __init__(self) -> None:
         self.received: list[EmailMessage] = []
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802  # aiosmtpd's name
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802  # aiosmtpd's name
         letter = message_from_bytes(envelope.content, policy=policy.default)
         assert isinstance(letter, EmailMessage)
         self.received.append(letter)
@@ -164,7 +163,7 @@ class Chat(BaseNotifier):
         self.text = text
         self.blocks = blocks
 
-    def notify(self, context: Any) -> None:
+    def notify(self, context: Any) -> None:  # noqa: ARG002  # Airflow's signature
         self.said.append((self.text, self.blocks))
 
 

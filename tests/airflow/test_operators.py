@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ from sync_provider.dag_factory import build_dag
 from sync_provider.engine import run
 from sync_provider.engine.loader import load_file
 from sync_provider.operators import SqlLoadOperator
-from sync_provider.operators.base import backfill_interval
+from sync_provider.operators.base import LogGroup, backfill_interval
 from sync_provider.retry import SyncRetryPolicy
 
 PHASES = ("extract", "validate", "plan", "backup", "load", "report")
@@ -58,7 +58,7 @@ class Script:
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch, airflow_home: Any) -> Script:
+def script(monkeypatch: pytest.MonkeyPatch, airflow_home: Any) -> Iterator[Script]:
     made = Script()
     phases = SimpleNamespace(**{name: made.phase(name) for name in PHASES})
     monkeypatch.setattr(engine, "pipeline", phases, raising=False)
@@ -83,7 +83,9 @@ def script(monkeypatch: pytest.MonkeyPatch, airflow_home: Any) -> Script:
         )
 
     monkeypatch.setattr(run, "open_run", open_run)
-    return made
+    yield made
+    for path in (airflow_home / "mappings").iterdir():
+        path.unlink()
 
 
 def build(home: Any, mapping_id: str, **changes: str) -> DAG:
@@ -170,6 +172,16 @@ def test_the_last_sentence_of_a_failed_log_says_what_where_and_how_to_fix_it(air
     assert messages[messages.index(sentence) - 1] == "::endgroup::"
     groups = [text for text in messages if text.startswith(("::group::extract", "::endgroup::"))]
     assert groups[:2] == ["::group::extract", "::endgroup::"]
+
+
+def test_our_errors_leave_without_the_trail_and_others_keep_it():
+    def engine(error: Exception) -> None:
+        raise error
+
+    for error, kept in ((SyncDataError("x"), False), (ValueError("x"), True)):
+        with pytest.raises(type(error)) as caught, LogGroup("extract"):
+            engine(error)
+        assert ("engine" in [entry.name for entry in caught.traceback]) is kept
 
 
 def test_rows_and_duration_are_logged(airflow_home, script, caplog):

@@ -10,7 +10,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from sync_provider import hooks
 from sync_provider.core.errors import SyncValidationError
 from sync_provider.links import PlanLink, RejectionsLink
-from sync_provider.operators.base import MappingTask, complete
+from sync_provider.operators.base import LogGroup, MappingTask, complete
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -49,7 +49,7 @@ class ApprovePlanOperator(MappingTask, ApprovalOperator):
         """Return if there is nothing to ask, else ask; Airflow resumes with `execute_complete`."""
         from sync_provider.engine.phases.approve import trips
 
-        with self.group(self.phase), self.running(context) as run:
+        with LogGroup(self.phase), self.running(context) as run:
             tripped = trips(run)
             if tripped and not run.params.dry_run:
                 self.body = question(run, tripped)
@@ -71,7 +71,7 @@ class ApprovePlanOperator(MappingTask, ApprovalOperator):
         from sync_provider.engine.phases.approve import approve
         from sync_provider.engine.run import phase
 
-        with self.group(self.phase), self.running(context) as run:
+        with LogGroup(self.phase), self.running(context) as run:
             user = event.get("responded_by_user") or {}
             if problem := self._unanswered(event, user, approvers(run.env.settings.approvers)):
                 with phase(run, "approve"):

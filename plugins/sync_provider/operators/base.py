@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
@@ -96,20 +97,26 @@ class MappingTask:
             self.sync_run = run.id
             yield run
 
-    @contextmanager
-    def group(self, name: str) -> Iterator[None]:
-        """Log what happens inside as one collapsible group of Airflow's log page; errors of ours leave without a trail.
 
-        Their sentence says what, where and how to fix it; the trail that led there is logged at level DEBUG.
-        """
-        log.info("::group::%s", name)
-        try:
-            yield
-        except SyncError as error:
-            log.debug("Raised at", exc_info=True)
-            raise error.with_traceback(None) from None
-        finally:
+class LogGroup:
+    """Log what happens inside as one collapsible group of Airflow's log page.
+
+    Errors of ours leave without the trail that led to them: their sentence says what, where and how to fix it. The trail
+    is logged at level DEBUG.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        log.info("::group::%s", self._name)
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, trail: TracebackType | None) -> None:
+        if isinstance(error, SyncError):
+            log.debug("Raised at", exc_info=error)
             log.info("::endgroup::")
+            raise error.with_traceback(None) from None
+        log.info("::endgroup::")
 
 
 def complete(task: BaseOperator) -> None:
@@ -147,7 +154,7 @@ class SyncOperator(MappingTask, BaseOperator):
         if self.writes and context["params"].get("dry_run"):
             raise AirflowSkipException(f"dry run: no {self.phase}")
         started = time.monotonic()
-        with self.group(self.phase), self._work(), self.running(context) as run:
+        with LogGroup(self.phase), self._work(), self.running(context) as run:
             counters: dict[str, Any] = getattr(pipeline, self.phase)(run)
         log.info("%s in %.1f s: %s", self.phase, time.monotonic() - started, readable(counters))
         self.publish(context, counters)
