@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _EXACT = 2**53
+# Cells pass through Python objects: more of them at once cost memory and are no faster.
+_MOST_ROWS = 16_384
 
 
 def select(db: sqlite3.Connection, selection: Selection) -> Iterator[RawBatch]:
@@ -44,7 +46,7 @@ def select(db: sqlite3.Connection, selection: Selection) -> Iterator[RawBatch]:
     cells = db.execute(f"SELECT {', '.join(picked)} FROM {selection.relation}{where}{order}")  # noqa: S608
     read, left = 0, selection.limit
     while left is None or left > 0:
-        size = selection.batch_rows if left is None else min(selection.batch_rows, left)
+        size = min(selection.batch_rows, _MOST_ROWS, _MOST_ROWS if left is None else left)
         rows = _fetch(cells, size)
         if not rows:
             return

@@ -100,6 +100,8 @@ def column_text(cells: Sequence[Any], kind: str) -> pa.Array:
 
     if kind == "timestamp" and (texts := _plain_times(cells)) is not None:
         return texts
+    if kind == "decimal" and (texts := _plain_numbers(cells)) is not None:
+        return texts
     if kind in ("string", "json", "date"):
         try:
             return pa.array(cells, pa.string())
@@ -122,6 +124,20 @@ def _plain_times(cells: Sequence[Any]) -> pa.Array | None:
         return None
     start, rest = pc.utf8_slice_codeunits(texts, 0, 10), pc.utf8_rtrim(pc.utf8_slice_codeunits(texts, 11), "Z")
     return pc.binary_join_element_wise(start, pc.binary_join_element_wise(rest, "", "Z"), "T")
+
+
+def _plain_numbers(cells: Sequence[Any]) -> pa.Array | None:
+    """Numbers that a double spells without an exponent, converted all at once; None if the column holds anything else."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        # Arrow refuses an integer that a double would round.
+        texts = pa.array(cells, pa.float64()).cast(pa.string())
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        return None
+    odd = pc.match_substring_regex(texts, "[a-z]")
+    return None if pc.any(odd, min_count=0).as_py() else texts
 
 
 def array_text(array: pa.Array, type: LogicalType) -> pa.Array:  # noqa: A002 - the word of the mapping
