@@ -171,6 +171,6 @@ class _SheetWriter(_TextWriter):
         if kind not in ("n", "s", "str", "inlineStr", "b", "e", "d"):
             raise malformed(f"a cell has the type {kind[:20]!r}")
         attributes.append(f' t="{kind}"')
-        value = f"<v>{self._take()}</v>" if self._value else ""
+        value = f"<v>{self._take()}</v>" if self._value or kind == "inlineStr" else ""
         self._cells.append(f"<c{''.join(attributes)}>{'<f/>' if self._formula else ''}{value}</c>")
         self._cell = None

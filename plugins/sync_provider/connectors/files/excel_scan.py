@@ -223,8 +223,9 @@ def scan_text(text: bytes, last_row: int = 0) -> Rows:
     at = np.where(~empty & (code[at] == _IS) & (leaves[at] == _IS), at + 1, at)
     has_value = ~empty & ((code[at] == _V) | (code[at] == _T))
     has_content = has_value & (leaves[at] == code[at])
-    value_start = np.where(has_content, closes[at] + 1, 0)
-    value_end = np.where(has_content, opens[np.minimum(at + 1, len(opens) - 1)], 0)
+    # Without content, both stand where the cell does: `slices` wants them ascending.
+    value_start = np.where(has_content, closes[at] + 1, start)
+    value_end = np.where(has_content, opens[np.minimum(at + 1, len(opens) - 1)], start)
     return Rows(
         text=text,
         number=number,

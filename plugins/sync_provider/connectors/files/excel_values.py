@@ -180,10 +180,12 @@ class CellReader:
 
 
 def _holds(rows: Rows, cells: Ints) -> Bools:
-    """Which cells have a value: anything but no content, and no empty content except in text cells."""
+    """Which cells have a value: some content, or a text cell's empty one."""
     kind = rows.cell_kind[cells]
-    textual = (kind == TEXT) | (kind == INLINE) | (kind == ERROR)
-    held: Bools = rows.has_value[cells] & (textual | (rows.value_end[cells] > rows.value_start[cells]))
+    filled = rows.value_end[cells] > rows.value_start[cells]
+    empty_text = rows.has_value[cells] & ((kind == TEXT) | (kind == ERROR))
+    # openpyxl writes an empty text as an inline text cell without content.
+    held: Bools = filled | empty_text | ((kind == INLINE) & ~rows.has_formula[cells])
     return held
 
 
