@@ -86,7 +86,7 @@ def test_purposes_keys_and_salts_give_different_keys() -> None:
 def test_a_bad_key_is_refused_by_its_position_and_never_shown(key: str) -> None:
     with pytest.raises(SyncValidationError) as caught:
         Cipher([KEYS[0], key])
-    assert caught.value.code == "key_invalid"
+    assert caught.value.code == "settings_key_invalid"
     assert "key 2" in caught.value.message
     assert not key or key not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -107,7 +107,7 @@ def test_without_a_key_the_error_says_how_to_make_one(tmp_path: Path) -> None:
     settings = load_settings({"AIRFLOW_HOME": str(tmp_path)})
     with pytest.raises(SyncValidationError, match="airflow-sync keys new") as caught:
         open_cipher(settings)
-    assert caught.value.code == "key_missing"
+    assert caught.value.code == "settings_key_missing"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,6 +6,7 @@ import click
 
 from sync_provider import __version__
 from sync_provider.cli.inspect import inspect
+from sync_provider.cli.keys import keys
 from sync_provider.cli.lint import lint
 from sync_provider.cli.schema import schema
 from sync_provider.cli.session import Program, common_options
@@ -23,5 +24,5 @@ def main() -> None:
     """Work on integrations without starting Airflow: the same mappings, connections, engine and ledger."""
 
 
-for command in (inspect, lint, schema):
+for command in (inspect, keys, lint, schema):
     main.add_command(command)

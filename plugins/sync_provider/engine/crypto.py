@@ -49,7 +49,7 @@ class Cipher:
 
     def __init__(self, keys: Sequence[str]) -> None:
         if not keys:
-            raise SyncValidationError("There is no encryption key", hint=_MAKE_ONE, code="key_missing")
+            raise SyncValidationError("There is no encryption key", hint=_MAKE_ONE, code="settings_key_missing")
         masters = [_decode(key, position) for position, key in enumerate(keys, start=1)]
         self._masters = {_derive(master, b"", b"sync_provider key id", KEY_ID_BYTES): master for master in masters}
         self.key_id = next(iter(self._masters))
@@ -147,7 +147,7 @@ def _decode(key: str, position: int) -> bytes:
     if len(raw) != KEY_BYTES:
         # Not chained: the exception of b64decode may carry the key.
         raise SyncValidationError(
-            f"Encryption key {position} is not {KEY_BYTES} bytes of base64", hint=_MAKE_ONE, code="key_invalid"
+            f"Encryption key {position} is not {KEY_BYTES} bytes of base64", hint=_MAKE_ONE, code="settings_key_invalid"
         ) from None
     return raw
 

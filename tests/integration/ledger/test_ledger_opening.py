@@ -172,6 +172,22 @@ def test_a_busy_sqlite_ledger_is_a_retryable_error(tmp_path: Path, cipher, clock
         assert ledger.audit.append("me", "x.y", "z") == 1
 
 
+def test_a_full_disk_is_said_so_and_nothing_is_half_written(tmp_path: Path, cipher, clock):
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db", cipher, clock) as ledger:
+
+        @sa.event.listens_for(ledger._database.engine, "begin")
+        def no_more_pages(connection: sa.Connection) -> None:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+        with pytest.raises(SyncConnectionError) as caught:
+            ledger.audit.append("me", "x.y", "z" * 100_000)
+        assert caught.value.code == "ledger_full"
+        assert list(ledger.audit.list()) == []
+        assert ledger.audit.append("me", "x.y", "z") == 1
+        assert ledger.audit.verify() is None
+
+
 def test_a_writer_waits_for_another_instead_of_failing(ledger):
     inside, go_on = threading.Event(), threading.Event()
 
@@ -221,7 +237,7 @@ def test_a_refused_login_is_an_authentication_error(postgres_url, cipher, clock)
 def test_a_url_that_cannot_hold_a_ledger_is_refused(url, cipher, clock):
     with pytest.raises(SyncDataError) as caught:
         Ledger.open(url, cipher, clock)
-    assert caught.value.code == "ledger_url"
+    assert caught.value.code == "settings_ledger_url"
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path, cipher, clock):

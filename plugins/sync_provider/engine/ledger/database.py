@@ -44,12 +44,12 @@ class Database:
             parsed = sa.make_url(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url))
             backend = parsed.get_backend_name()
         except sa.exc.ArgumentError as exc:
-            raise SyncDataError("[sync_provider] ledger_url is no SQLAlchemy URL", code="ledger_url") from exc
+            raise SyncDataError("[sync_provider] ledger_url is no SQLAlchemy URL", code="settings_ledger_url") from exc
         if backend not in ("sqlite", "postgresql"):
             raise SyncDataError(
                 f"The ledger cannot live in {backend}",
                 hint="Set [sync_provider] ledger_url to sqlite:///… or postgresql://….",
-                code="ledger_url",
+                code="settings_ledger_url",
             )
         self.is_sqlite = backend == "sqlite"
         # Without the password: this is what errors show.
@@ -91,7 +91,7 @@ class Database:
 
     def _sqlite(self, url: sa.URL) -> sa.Engine:
         if not url.database or url.database == ":memory:":
-            raise SyncDataError("The ledger needs a file, for several processes share it", code="ledger_url")
+            raise SyncDataError("The ledger needs a file, for several processes share it", code="settings_ledger_url")
         _create_private(Path(url.database))
         engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S})
 
@@ -144,6 +144,13 @@ class Database:
                 hint="Stop Airflow, save what `sqlite3 FILE .recover` gives, and put a backup of the file in its place.",
                 code="ledger_damaged",
             )
+        if "disk is full" in text or "no space left" in text:
+            return SyncConnectionError(
+                "There is no room for the ledger to grow; nothing was written",
+                where=where,
+                hint="Free space on its disk, then run again.",
+                code="ledger_full",
+            )
         state = getattr(getattr(exc, "orig", None), "sqlstate", None) or ""
         if state.startswith("28") or state in _NO_RIGHT or any(words in text for words in _NO_LOGIN):
             return SyncAuthenticationError(
@@ -156,7 +163,7 @@ class Database:
             return SyncConnectionError(
                 "The ledger cannot be reached",
                 where=where,
-                hint="Check [sync_provider] ledger_url and that the database runs; a full disk also shows like this.",
+                hint="Check [sync_provider] ledger_url and that the database runs.",
                 code="ledger_unreachable",
             )
         return SyncDataError(f"The ledger refused a statement: {type(exc).__name__}", where=where, code="ledger_error")
