@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-
+from sync_provider.core.canonical import write_text
 from sync_provider.core.changes import RunParams
 from sync_provider.core.errors import SyncDataError
 from sync_provider.core.mapping import Mapping
-from sync_provider.engine.phases.bounds import bounds_for, canonical, key_texts
+from sync_provider.engine.phases.bounds import bounds_for, key_texts
 
 
 def mapping(kind: str | None = "timestamp", lookback: str = "PT0S") -> Mapping:
@@ -42,7 +42,7 @@ def test_the_first_run_reads_everything_and_moves_the_cursor() -> None:
 
 
 def test_a_later_run_reads_from_the_cursor_inclusively_and_further_with_a_lookback() -> None:
-    stored = canonical(NOON)
+    stored = write_text(NOON)
     assert bounds_for(mapping(), RunParams(), stored, None).since == NOON
     assert bounds_for(mapping(lookback="PT10M"), RunParams(), stored, None).since == datetime(
         2025, 1, 31, 11, 50, tzinfo=UTC
@@ -70,7 +70,7 @@ def test_only_a_run_that_reads_all_there_is_moves_the_cursor(params: RunParams, 
 
 def test_a_backfill_reads_its_interval_and_leaves_the_cursor_alone() -> None:
     interval = (datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 1, 2, tzinfo=UTC))
-    bounds = bounds_for(mapping(), RunParams(), canonical(NOON), interval)
+    bounds = bounds_for(mapping(), RunParams(), write_text(NOON), interval)
     assert (bounds.since, bounds.until, bounds.live) == (*interval, False)
 
 
@@ -90,7 +90,7 @@ def test_a_bound_that_does_not_fit_says_how_to_write_it() -> None:
 def test_selection_is_inclusive_below_exclusive_above_and_leaves_out_nulls() -> None:
     values: list[Any] = [datetime(2025, 1, 1, tzinfo=UTC), NOON, None]
     batch = pa.RecordBatch.from_pydict({"code": ["a", "b", "c"], "at": pa.array(values, pa.timestamp("us", "UTC"))})
-    bounds = bounds_for(mapping(), RunParams(since="2025-01-01T00:00:00Z", until=canonical(NOON)), None, None)
+    bounds = bounds_for(mapping(), RunParams(since="2025-01-01T00:00:00Z", until=write_text(NOON)), None, None)
     assert bounds.select(batch).column("code").to_pylist() == ["a"]
     assert bounds_for(mapping(), RunParams(), None, None).select(batch).num_rows == 3
 

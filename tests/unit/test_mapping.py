@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 from sync_provider.core.descriptions import described
 from sync_provider.core.errors import MappingError, MappingErrors
 from sync_provider.core.mapping import Mapping
@@ -328,3 +329,30 @@ def test_every_key_of_every_model_is_described() -> None:
         return own + [name for child in model.__subclasses__() for name in undescribed(child)]
 
     assert undescribed(Mapping.__base__) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "path"),
+    [
+        ({"write": "mirror", "incremental": {"cursor": "at"}}, ("incremental",)),
+        ({"write": "replace", "source": {"type": "csv", "path": "*.csv", "only_new": True}}, ("source", "only_new")),
+        ({"key": ["ratio"]}, ("key", 0)),
+    ],
+)
+def test_what_could_only_go_wrong_is_refused(keys: dict[str, object], path: tuple[object, ...]) -> None:
+    data = {
+        "version": 1,
+        "id": "sample",
+        "mode": "import",
+        "source": {"type": "csv", "path": "in.csv"},
+        "destination": {"type": "sql", "connection": "db", "table": "t"},
+        "key": ["at"],
+        "fields": [
+            {"source": "at", "destination": "at", "type": "timestamp"},
+            {"source": "ratio", "destination": "ratio", "type": "double"},
+        ],
+    }
+    with pytest.raises(ValidationError) as caught:
+        Mapping.model_validate({**data, **keys})
+    (error,) = caught.value.errors()
+    assert [tuple(where) for where, _ in error["ctx"]["problems"]] == [path]

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from sync_provider.connectors.base import OLD, OP
+from sync_provider.core.canonical import write_text
 from sync_provider.core.mapping import Mapping
 from sync_provider.engine.planning import ABSENT, Planner
 
@@ -140,3 +140,16 @@ def test_a_key_that_the_destination_holds_twice_is_named_and_left_out() -> None:
         assert planner.ambiguous() == [("1", 2)]
         planner.drop_ambiguous()
         assert [c["code"] for b in planner.changes(deletes=False) for c in b.to_pylist()] == ["2"]
+
+
+@given(st.sampled_from([AT, AT.replace(microsecond=500_000), AT.replace(second=10), AT.replace(microsecond=1)]))
+def test_a_kept_key_is_recognised_in_its_canonical_spelling(moment: datetime) -> None:
+    rules = mapping().model_copy(update={"key": ("code", "at")})
+    with Planner(rules, schema_of(rules)) as planner:
+        planner.load_incoming([])
+        planner.load_existing(batches(rules, [record("1", at=moment), record("2", at=moment)]))
+        planner.load_tracked(
+            [batches(rules, [record("1", at=moment), record("2", at=moment)])[0].select(["code", "at"])]
+        )
+        planner.load_kept([f"1|{write_text(moment)}"])
+        assert [c["code"] for b in planner.changes(deletes=True) for c in b.to_pylist()] == ["2"]

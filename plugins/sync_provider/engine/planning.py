@@ -206,7 +206,7 @@ class Planner:
         for field in self.mapping.fields:
             column = f"{alias}.{quote(field.destination)}"
             if field.logical_type.kind == "timestamp":
-                column = f"strftime({column}, '%Y-%m-%dT%H:%M:%S.%fZ')"
+                column = f"regexp_replace(strftime({column}, '%Y-%m-%dT%H:%M:%S.%fZ'), '\\.?0+Z$', 'Z')"
             parts.append((field.destination, f"CAST({column} AS VARCHAR)"))
         texts = dict(parts)
         return " || '|' || ".join(texts[name] for name in self.mapping.key)

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sync_provider.connectors.base import FILE, ROW, SHEET
+from sync_provider.core.canonical import write_text
 from sync_provider.core.expectations import RECORD, UNIQUE, check_expectations, columns_of, derived
 from sync_provider.core.mapping import Expectation, Mapping
 from sync_provider.core.report import Rejection
 from sync_provider.engine import gx_session
 from sync_provider.engine.coordinates import record_place
 from sync_provider.engine.data_docs import observed_text, render
-from sync_provider.engine.phases.bounds import canonical
 from sync_provider.engine.quality_forms import Form, Rule, rule_for, to_pandas
 from sync_provider.engine.scratch import Scratch, quote
 
@@ -267,7 +267,7 @@ def _rejections(
     for batch in staged([*names, FILE, SHEET, ROW]):
         for row in sorted(reasons.keys() & set(range(start, start + batch.num_rows))):
             values = {name: batch.column(name)[row - start].as_py() for name in names}
-            texts = {name: None if value is None else canonical(value) for name, value in values.items()}
+            texts = {name: None if value is None else write_text(value) for name, value in values.items()}
             first, *more = reasons[row]
             columns = columns_of(first.expectation)
             parts = [texts[name] for name in mapping.key]

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
+from sync_provider.core.canonical import write_text
 from sync_provider.core.errors import MappingError, SyncDataError, Where
 from sync_provider.core.expectations import columns_of
 from sync_provider.core.mapping import Expectation
 from sync_provider.core.schema import LogicalType
-from sync_provider.engine.phases.bounds import canonical, parse_canonical
+from sync_provider.engine.phases.bounds import parse_canonical
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,8 +131,8 @@ def _rewrite_values(kwargs: dict[str, Any], forms: tuple[Form, ...], types: list
 def _set_value(value: Any, form: Form, logical: LogicalType) -> Any:
     if form.kind != "text" or value is None:
         return value
-    text = canonical(value)
-    return canonical(parse_canonical(text, logical))
+    text = write_text(value)
+    return write_text(parse_canonical(text, logical))
 
 
 def _scaled(value: Any, scale: int, rounding: str) -> int:
@@ -181,7 +182,9 @@ def _text(column: pa.Array, _form: Form, logical: LogicalType) -> pd.Series:
         case "string" | "json":
             texts = column
         case "timestamp" | "double":
-            texts = pa.array([None if value is None else canonical(value) for value in column.to_pylist()], pa.string())
+            texts = pa.array(
+                [None if value is None else write_text(value) for value in column.to_pylist()], pa.string()
+            )
         case "boolean":
             texts = pc.if_else(column, "true", "false")
         case _:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from sync_provider.core.canonical import write_text
 from sync_provider.core.durations import parse_duration
-from sync_provider.engine.phases.bounds import canonical, parse_canonical
+from sync_provider.engine.phases.bounds import parse_canonical
 from sync_provider.engine.run import RunContext
 from sync_provider.engine.staging import Staged, unstage
 
@@ -95,6 +96,6 @@ class Boundary:
         return path
 
     def _entry(self, row: dict[str, Any]) -> tuple[str, str]:
-        values = [None if row[name] is None else canonical(row[name]) for name in self.names]
+        values = [None if row[name] is None else write_text(row[name]) for name in self.names]
         digest = hashlib.sha256(json.dumps(values).encode()).hexdigest()
-        return canonical(row[self.field.destination]), digest
+        return write_text(row[self.field.destination]), digest

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sync_provider.connectors.base import KEY_SEPARATOR
+from sync_provider.core.canonical import write_text
 from sync_provider.core.changes import RunParams
 from sync_provider.core.durations import parse_duration
 from sync_provider.core.errors import SyncDataError, Where
@@ -16,19 +16,6 @@ from sync_provider.core.schema import LogicalType
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-def canonical(value: Any) -> str:
-    """One Python value of a mapped column as canonical text (see `connectors.base`)."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    if isinstance(value, date):
-        return value.isoformat()
-    return str(value)
 
 
 def parse_canonical(text: str, logical: LogicalType) -> Any:
@@ -142,6 +129,6 @@ def key_texts(batch: pa.RecordBatch, key: tuple[str, ...], separator: str = KEY_
     """Each record's key as canonical text; None where a part is null."""
     columns = [batch.column(name).to_pylist() for name in key]
     return [
-        None if any(part is None for part in parts) else separator.join(canonical(part) for part in parts)
+        None if any(part is None for part in parts) else separator.join(write_text(part) for part in parts)
         for parts in zip(*columns, strict=True)
     ]

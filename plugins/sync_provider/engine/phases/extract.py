@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from sync_provider.connectors.base import Connector, CursorRange, RawBatch, ReadRequest
+from sync_provider.core.canonical import write_text
 from sync_provider.engine.phases.boundary import Boundary
-from sync_provider.engine.phases.bounds import Bounds, bounds_for, canonical, key_texts
+from sync_provider.engine.phases.bounds import Bounds, bounds_for, key_texts
 from sync_provider.engine.phases.replay import replayed
 from sync_provider.engine.planning import ABSENT
 from sync_provider.engine.rejection_spool import RejectionSpool
@@ -83,7 +84,7 @@ class _Intake:
         import pyarrow as pa
 
         self._conversion, self._bounds, self._boundary, self._spool = conversion, bounds, boundary, spool
-        self._key = ctx.mapping.key
+        self._key, self._progress = ctx.mapping.key, ctx.env.progress
         self._wanted = frozenset(ctx.params.keys)
         self._optional = [f.destination for f in ctx.mapping.fields if f.optional]
         absent = [pa.field(ABSENT + name, pa.bool_()) for name in self._optional]
@@ -94,7 +95,7 @@ class _Intake:
     @property
     def cursor(self) -> str | None:
         """The greatest cursor value seen, canonical; None where this run must not move the cursor."""
-        return canonical(self._latest) if self._latest is not None and self._bounds.live else None
+        return write_text(self._latest) if self._latest is not None and self._bounds.live else None
 
     def records(
         self, reading: Iterable[RawBatch], replays: Iterable[tuple[Conversion, RawBatch]]
@@ -112,6 +113,7 @@ class _Intake:
         self._spool.add(raw.rejections)
         self._spool.add(converted.rejections)
         self.counters["read"] += raw.records.num_rows + len(raw.rejections)
+        self._progress("extract", self.counters["read"])
         batch = converted.records
         if bounded:
             batch = self._bounds.select(batch)
@@ -151,8 +153,8 @@ def _pushed_down(bounds: Bounds) -> CursorRange | None:
         return None
     return CursorRange(
         column=field.source,
-        since=None if bounds.since is None else canonical(bounds.since),
-        until=None if bounds.until is None else canonical(bounds.until),
+        since=None if bounds.since is None else write_text(bounds.since),
+        until=None if bounds.until is None else write_text(bounds.until),
     )
 
 

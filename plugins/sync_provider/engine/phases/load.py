@@ -73,7 +73,7 @@ def _write(ctx: RunContext, plan: dict[str, Any]) -> tuple[dict[str, Any], dict[
             timezone=mapping.timezone,
             fence=lease.check,
         )
-        written = destination.write(request, _changes(ctx, plan))
+        written = destination.write(request, _followed(ctx, _changes(ctx, plan)))
     deferred = frozenset(key.replace(KEY_SEPARATOR, "|") for key in written.deferred_keys)
     with RejectionSpool(env.store, ctx.path("load.rejections")) as spool:
         spool.add(written.rejections)
@@ -94,6 +94,15 @@ def _changes(ctx: RunContext, plan: dict[str, Any]) -> Iterator[pa.RecordBatch]:
     names = [f.destination for f in ctx.mapping.fields]
     schema = pa.schema([pa.field(f.destination, f.logical_type.to_arrow()) for f in ctx.mapping.fields])
     return as_inserts(batches, names, schema)
+
+
+def _followed(ctx: RunContext, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches, telling how many records have gone to the destination when the next is asked for."""
+    sent = 0
+    for batch in batches:
+        yield batch
+        sent += batch.num_rows
+        ctx.env.progress("load", sent)
 
 
 def _undeleted(ctx: RunContext, plan: dict[str, Any], deferred: frozenset[str]) -> int:

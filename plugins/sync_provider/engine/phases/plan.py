@@ -26,7 +26,7 @@ def plan(ctx: RunContext) -> dict[str, Any]:
         Counters inserts, updates, deletes, unchanged, existing (None where the mode does not look), rejected, tripped.
 
     Raises:
-        SyncValidationError: a guard tripped and ``guards.on_trip`` is ``fail``.
+        SyncValidationError: a guard tripped, ``guards.on_trip`` is ``fail``, and this is no dry run, which only tells.
     """
     with phase(ctx, "plan") as result:
         accepted = ctx.artifact("validate")
@@ -37,7 +37,7 @@ def plan(ctx: RunContext) -> dict[str, Any]:
         trips = [] if ctx.params.allow_deletes_once else evaluate(ctx.mapping.guards, facts)
         result.counters = {**summary.as_dict(), "rejected": extra["rejected"], "tripped": len(trips)}
         result.artifact = {**extra, **summary.as_dict(), "trips": [trip.as_dict() for trip in trips]}
-        if trips and ctx.mapping.guards.on_trip == "fail":
+        if trips and ctx.mapping.guards.on_trip == "fail" and not ctx.params.dry_run:
             raise guard_error(trips)
     return result.counters
 
