@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sync_provider.connectors.files.csv_dialect import MAX_FIELD_BYTES, Dialect, Record, count_lines, split_record
+from sync_provider.connectors.files.csv_dialect import BOM, MAX_FIELD_BYTES, Dialect, Record, count_lines, split_record
 from sync_provider.connectors.files.csv_header import Header, read_header
 from sync_provider.connectors.files.csv_scan import Scan, scan
 from sync_provider.connectors.files.csv_text import BLOCK_BYTES, Blocks, ByteSource
@@ -105,7 +105,9 @@ class CsvReader:
     def _regular(self, header: Header, found: Scan, positions: Sequence[int]) -> TextColumns:
         """The scanned records by pyarrow; by the other way if anything about them is unusual."""
         block = self.blocks.buffer[: found.size_bytes]
-        if b"\x00" not in block and int((found.ends - found.starts).max()) <= MAX_FIELD_BYTES:
+        # pyarrow takes a mark at the front of what it is given for a byte order mark.
+        usual = b"\x00" not in block and not block.startswith(BOM.encode())
+        if usual and int((found.ends - found.starts).max()) <= MAX_FIELD_BYTES:
             parsed = _parse_block(block, found, header, self._dialect, positions)
             if parsed is not None:
                 return self._placed(block, parsed, found, header)
@@ -164,9 +166,11 @@ def _parse_block(
     wanted = [n for n in positions if n < header.row_width]
     extra = [header.row_width - 1] if header.row_width > len(header.names) else []
     names = [str(n) for n in range(header.row_width)]
+    # Without a last line end pyarrow takes an empty last field for a quoted one, if the one before it is quoted.
+    whole = block if block.endswith((b"\n", b"\r")) else block + b"\n"
     table = csv.read_csv(
-        pa.BufferReader(block),
-        csv.ReadOptions(column_names=names, use_threads=False, block_size=len(block) + 1),
+        pa.BufferReader(whole),
+        csv.ReadOptions(column_names=names, use_threads=False, block_size=len(whole) + 1),
         csv.ParseOptions(
             delimiter=dialect.delimiter,
             quote_char=dialect.quote or False,
