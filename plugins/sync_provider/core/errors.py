@@ -69,6 +69,10 @@ class Where:
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
 
 
+_DECISIONS = ("guard_", "approval_", "baseline_")
+"""Starts of the codes of errors after which a person decides."""
+
+
 class SyncError(Exception):
     """Base of every error that this package raises on purpose; catch it to catch them all.
 
@@ -101,6 +105,14 @@ class SyncError(Exception):
         self.code = code
         self.retryable = self.default_retryable if retryable is None else retryable
         self.retry_after_s = retry_after_s
+
+    @property
+    def needs_decision(self) -> bool:
+        """Whether nothing was written and a person must decide: a guard tripped, an approval or a baseline is missing.
+
+        The run is then ``blocked``, and the command line exits with 7.
+        """
+        return (self.code or "").startswith(_DECISIONS)
 
     def at(self, **parts: Any) -> SyncError:
         """Fill in parts of ``where`` that are still unknown; returns the same error, to be raised.

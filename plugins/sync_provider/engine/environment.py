@@ -28,43 +28,57 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Everything outside the mapping. ``connection`` looks an Airflow connection up by id; it may raise SyncErrors."""
+    """Everything outside the mapping.
+
+    Args:
+        connection: looks an Airflow connection up by id; may raise SyncErrors.
+        progress: told by extract and load how many records they have taken so far, after each batch.
+    """
 
     settings: Settings
     ledger: Ledger
     store: Store
     connection: Callable[[str], ConnectionInfo]
     clock: Clock
+    progress: Callable[[str, int], None] = lambda _phase, _records: None
 
     def connect(self, endpoint: Endpoint) -> Connector:
-        """Open the endpoint's connector. Use it as a context manager.
+        """Open the endpoint's connector; see `connect`."""
+        return connect(endpoint, self.settings, self.connection, self.clock)
 
-        Raises:
-            SyncConnectionError: the connection is unknown, or the system cannot be reached.
-            SyncAuthenticationError: its credentials are refused.
-        """
-        # Each family is imported only when used: a task pays for its own libraries alone.
-        match endpoint:
-            case CsvEndpoint():
-                from sync_provider.connectors.files.csv_connector import CsvConnector
 
-                return CsvConnector(endpoint, self._root(endpoint), self.clock)
-            case ExcelEndpoint():
-                from sync_provider.connectors.files.excel_connector import ExcelConnector
+def connect(
+    endpoint: Endpoint, settings: Settings, connection: Callable[[str], ConnectionInfo], clock: Clock
+) -> Connector:
+    """Open an endpoint's connector; it needs neither ledger nor store. Use it as a context manager.
 
-                return ExcelConnector(endpoint, self._root(endpoint), self.clock)
-            case SqlEndpoint():
-                from sync_provider.connectors.sql.connector import SqlConnector
+    Raises:
+        SyncConnectionError: the connection is unknown, or the system cannot be reached.
+        SyncAuthenticationError: its credentials are refused.
+    """
+    # Each family is imported only when used: a task pays for its own libraries alone.
+    match endpoint:
+        case CsvEndpoint():
+            from sync_provider.connectors.files.csv_connector import CsvConnector
 
-                return SqlConnector(endpoint, self.connection(endpoint.connection), self.clock)
-            case GoogleSheetsEndpoint():
-                raise MappingError("google_sheets is not available in this version", code="not_available")
+            return CsvConnector(endpoint, _root(endpoint, settings, connection), clock)
+        case ExcelEndpoint():
+            from sync_provider.connectors.files.excel_connector import ExcelConnector
 
-    def _root(self, endpoint: FileEndpoint) -> FileRoot:
-        from sync_provider.connectors.files.root import FileRoot
+            return ExcelConnector(endpoint, _root(endpoint, settings, connection), clock)
+        case SqlEndpoint():
+            from sync_provider.connectors.sql.connector import SqlConnector
 
-        info = self.connection(endpoint.connection) if endpoint.connection else None
-        return FileRoot.from_connection(info, self.settings.files_root)
+            return SqlConnector(endpoint, connection(endpoint.connection), clock)
+        case GoogleSheetsEndpoint():
+            raise MappingError("google_sheets is not available in this version", code="not_available")
+
+
+def _root(endpoint: FileEndpoint, settings: Settings, connection: Callable[[str], ConnectionInfo]) -> FileRoot:
+    from sync_provider.connectors.files.root import FileRoot
+
+    info = connection(endpoint.connection) if endpoint.connection else None
+    return FileRoot.from_connection(info, settings.files_root)
 
 
 @contextmanager

@@ -15,15 +15,13 @@ from datetime import datetime
 from typing import Any
 
 from sync_provider.core.changes import RunParams
-from sync_provider.core.errors import SyncDataError, SyncError
+from sync_provider.core.errors import SyncConnectionError, SyncDataError, SyncError
 from sync_provider.core.mapping import Mapping
 from sync_provider.engine.environment import Environment
 from sync_provider.engine.loader import MappingSource
 from sync_provider.engine.staging import run_folder
 
 log = logging.getLogger(__name__)
-
-BLOCKED_CODES = frozenset({"guard_tripped", "approval_refused", "approval_missing"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +116,9 @@ def phase(ctx: RunContext, name: str) -> Iterator[Phase]:
         # Its text may hold anything, a record or a secret included: the type is all that is kept.
         _failed(ctx, name, number, SyncDataError(f"unexpected {type(error).__name__}", code="unexpected"))
         raise
+    except KeyboardInterrupt:
+        _failed(ctx, name, number, SyncConnectionError("stopped by a person", hint="Start it again.", code="stopped"))
+        raise
     runs.finish_phase(ctx.id, name, "succeeded", result.counters, result.artifact, number=number)
     log.info("%s: %s", name, ", ".join(f"{key} {value}" for key, value in result.counters.items()))
 
@@ -125,5 +126,5 @@ def phase(ctx: RunContext, name: str) -> Iterator[Phase]:
 def _failed(ctx: RunContext, name: str, number: int, error: SyncError) -> None:
     runs = ctx.env.ledger.runs
     runs.finish_phase(ctx.id, name, "failed", error=error.as_dict(), number=number)
-    state = "blocked" if error.code in BLOCKED_CODES else "failed"
+    state = "blocked" if error.needs_decision else "failed"
     runs.finish(ctx.id, state, error=error.as_dict(), event=f"run.{state}")

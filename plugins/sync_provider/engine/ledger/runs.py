@@ -136,6 +136,12 @@ class Runs:
         with self._database.read() as connection:
             return [_run(row) for row in connection.execute(query)]
 
+    def matching(self, prefix: str, limit: int = 2) -> Sequence[Run]:
+        """Runs whose id starts so, oldest first; case does not matter, as in every ULID."""
+        query = sa.select(runs).where(runs.c.id.startswith(prefix.upper(), autoescape=True)).order_by(runs.c.id)
+        with self._database.read() as connection:
+            return [_run(row) for row in connection.execute(query.limit(limit))]
+
     def count(
         self,
         mapping_id: str | None = None,
