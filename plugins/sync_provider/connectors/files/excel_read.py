@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_CELLS_AT_ONCE = 4_000_000
+
+
 @dataclass(slots=True)
 class SheetPlan:
     """Which columns of one sheet to read.
@@ -117,7 +120,8 @@ def read_sheet(plan: SheetPlan, batch_rows: int) -> Iterator[RawBatch]:
         plan: the sheet and its columns.
         batch_rows: most rows in a batch, > 0.
     """
-    gathered = _Gathered(batch_rows)
+    # A sheet may have thousands of columns: what is bounded is the number of cells.
+    gathered = _Gathered(min(batch_rows, max(1, _CELLS_AT_ONCE // max(1, len(plan.columns)))))
     for chunk in plan.sheet.chunks():
         if chunk.number[-1] > plan.header.row:
             gathered.add(*_records(plan, chunk))
@@ -132,17 +136,18 @@ def _records(plan: SheetPlan, chunk: Chunk) -> tuple[pa.RecordBatch, list[Reject
         None if at is None else chunk.column(at, request.type, verbatim=request.verbatim)
         for request, at in plan.columns
     ]
-    blank = chunk.number <= plan.header.row
+    above = chunk.number <= plan.header.row
     present = np.zeros(len(chunk.number), bool)
     refused = np.zeros(len(chunk.number), bool)
     for column in columns:
         if column is not None:
             present |= column.texts.is_valid().to_numpy(zero_copy_only=False)
             refused[column.errors] = refused[column.unvalued] = True
-    refused &= ~blank
-    kept = np.flatnonzero(present & ~refused & ~blank)
+    refused &= ~above
+    kept = np.flatnonzero(present & ~refused & ~above)
     rejections = [_rejection(plan, chunk, columns, int(row)) for row in np.flatnonzero(refused)]
     index = None if len(kept) == len(chunk.number) else pa.array(kept)
+    blank = pa.nulls(len(kept), pa.string())
     arrays: dict[str, Any] = {
         FILE: pa.array([plan.file], pa.string()).take(pa.array(np.zeros(len(kept), np.int32))),
         SHEET: pa.array([plan.sheet.name], pa.string()).take(pa.array(np.zeros(len(kept), np.int32))),
@@ -151,6 +156,8 @@ def _records(plan: SheetPlan, chunk: Chunk) -> tuple[pa.RecordBatch, list[Reject
     for (request, _), column in zip(plan.columns, columns, strict=True):
         if column is None:
             arrays[request.name] = arrays[SHEET]
+        elif column.texts.null_count == len(column.texts):
+            arrays[request.name] = blank
         else:
             arrays[request.name] = column.texts if index is None else column.texts.take(index)
     return pa.RecordBatch.from_pydict(arrays), rejections

@@ -82,6 +82,7 @@ class CellReader:
         self._strings = shared_strings(book) if strings is None else strings
         self._endpoint = endpoint
         self._sheet = sheet
+        self._blank: Column | None = None
 
     def column(self, rows: Rows, column: int, logical: LogicalType = STRING, *, verbatim: bool = True) -> Column:
         """The texts of one column.
@@ -96,6 +97,8 @@ class CellReader:
             SyncDataError: a cell is malformed.
         """
         cells = np.flatnonzero(rows.cell_column == column)
+        if not len(cells):
+            return self._nothing(len(rows.number))
         unvalued = rows.has_formula[cells] & ~_holds(rows, cells)
         filled = cells[_holds(rows, cells)]
         parts, places, errors = [], [], np.zeros(0, np.int64)
@@ -110,6 +113,15 @@ class CellReader:
             places.append(rows.cell_row[chosen])
         texts = _scatter(parts, places, len(rows.number))
         return Column(texts, errors, rows.cell_row[cells[unvalued]])
+
+    def _nothing(self, length: int) -> Column:
+        """A column without cells; all of a chunk's share one array, for a sheet may have thousands of them."""
+        import pyarrow as pa
+
+        if self._blank is None or len(self._blank.texts) != length:
+            none = np.zeros(0, np.int64)
+            self._blank = Column(pa.nulls(length, pa.string()), none, none)
+        return self._blank
 
     def _texts(self, rows: Rows, cells: Ints, kind: int, logical: LogicalType) -> pa.Array:
         raw = slices(rows.text, rows.value_start[cells], rows.value_end[cells])

@@ -69,7 +69,8 @@ def write_changes(
 
 
 def _temporary(stack: ExitStack) -> BinaryIO:
-    opened = stack.enter_context(tempfile.TemporaryFile(prefix="sync-excel-"))
+    opened = tempfile.TemporaryFile(prefix="sync-excel-")  # noqa: SIM115 - the stack closes it
+    stack.enter_context(opened)
     return cast("BinaryIO", opened)
 
 
