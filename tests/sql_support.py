@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 import pyarrow as pa
 from sync_provider.connectors.base import (
     OLD,
@@ -131,3 +134,35 @@ def typed(raw: Any, column: TargetColumn) -> Any:
     if isinstance(raw, str) and column.type.kind not in ("string", "json"):
         return read_text(raw, column.type, UTC)
     return raw
+
+
+class Sqlite:
+    """A SQLite file, and a way to look into it that is not ours."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.connection = sqlite_connection(path)
+
+    def run(self, *statements: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.path)) as db:
+            rows: list[tuple[Any, ...]] = []
+            for statement in statements:
+                rows = db.execute(statement).fetchall()
+            db.commit()
+            return rows
+
+
+class Postgres:
+    """A PostgreSQL database, and a way to look into it that is not ours."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.connection = postgres_connection(url)
+
+    def run(self, *statements: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url) as db:
+            rows: list[tuple[Any, ...]] = []
+            for statement in statements:
+                cursor = db.execute(statement)  # type: ignore[arg-type]
+                rows = cursor.fetchall() if cursor.description else []
+            return rows

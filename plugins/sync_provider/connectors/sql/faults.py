@@ -130,7 +130,9 @@ def _postgres(error: BaseException) -> SyncError | RowFault:
     state = getattr(error, "sqlstate", None)
     message, column = _diagnosis(error)
     if not state:
-        return _postgres_connect(message)
+        if {cls.__name__ for cls in type(error).__mro__} & {"OperationalError", "InterfaceError"}:
+            return _postgres_connect(message)
+        return SyncDataError(f"the driver refused the statement: {message}", code="statement")
     if state[:2] in _ROW_CLASSES:
         # What follows the colon is the value that was refused.
         return RowFault(message.partition(': "')[0] if state.startswith("22") else message, column)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING
 
 from sync_provider.connectors.base import OLD, OP, WriteRequest
 from sync_provider.connectors.sql.catalog import Column
@@ -88,36 +89,30 @@ class Intake:
 
     def _refuse(self, ops: pa.Array, news: Sequence[pa.Array]) -> pa.Array | None:
         """Note every record that cannot be stored; returns their mask, or None if all can."""
-        import pyarrow as pa
         import pyarrow.compute as pc
 
         written = pc.not_equal(ops, DELETE)
         refused: pa.Array | None = None
+        found: list[tuple[int, Rejection]] = []
         for array, column, each in zip(news, self._columns, self._request.columns, strict=True):
             for misfit in self._database.refused(array, column, each.type):
                 mask = pc.and_(pc.fill_null(misfit.mask, False), written)
                 fresh = mask if refused is None else pc.and_not(mask, refused)
                 for row in pc.indices_nonzero(fresh).to_pylist():
-                    self.rejections.append(
-                        Rejection(
-                            rule=misfit.rule,
-                            message=misfit.message,
-                            field=each.name,
-                            value=_shown(array[row].as_py()),
-                            key=self._key(news, row),
-                        )
+                    value = array[row].as_py()
+                    rejection = Rejection(
+                        rule=misfit.rule,
+                        message=misfit.message,
+                        field=each.name,
+                        value=None if value is None else key_text(value),
+                        key=self._key(news, row),
                     )
+                    found.append((row, rejection))
                 refused = fresh if refused is None else pc.or_(refused, fresh)
-        if refused is None or not pc.any(refused, min_count=0).as_py():
-            return None
-        assert isinstance(refused, pa.BooleanArray)
-        return refused
+        self.rejections.extend(rejection for _, rejection in sorted(found, key=itemgetter(0)))
+        return refused if found else None
 
     def _key(self, news: Sequence[pa.Array], row: int) -> str | None:
         names = [each.name for each in self._request.columns]
         parts = [news[names.index(name)][row].as_py() for name in self._request.key]
         return None if not parts or None in parts else "|".join(key_text(part) for part in parts)
-
-
-def _shown(value: Any) -> str | None:
-    return None if value is None else key_text(value)

@@ -70,6 +70,8 @@ class PostgresDatabase:
         self._catalogue().execute("SELECT 1")
 
     def find(self, name: TableName) -> Table | None:
+        if "\0" in str(name):
+            return None
         schema, table = quoted(name.schema or self.default_schema), quoted(name.name)
         # The catalogue looks a quoted name up as it is: nothing in it can be read as SQL.
         row = self._row(

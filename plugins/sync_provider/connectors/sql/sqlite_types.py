@@ -110,11 +110,8 @@ def refused(array: pa.Array, column: Column, type: LogicalType) -> Iterator[Misf
         if pc.any(not_a_number, min_count=0).as_py():
             yield Misfit(not_a_number, "constraint", "SQLite has no NaN and would store null")
     if type.kind == "decimal" and family not in ("text", "any") and (type.precision or 0) > EXACT_DIGITS:
-        significant = pc.utf8_length(
-            pc.replace_substring_regex(
-                pc.replace_substring_regex(array_text(array, type), r"(\.\d*?)0+$", r"\1"), r"^-?0*\.?0*|\.", ""
-            )
-        )
+        digits = pc.replace_substring(array_text(array, type), ".", "")
+        significant = pc.utf8_length(pc.utf8_trim(digits, "-0"))
         beyond = pc.greater(significant, EXACT_DIGITS)
         if pc.any(beyond, min_count=0).as_py():
             message = f"SQLite keeps {EXACT_DIGITS} digits in a column declared {column.declared}; declare it TEXT"
