@@ -24,12 +24,13 @@ from local.signals import Stop
 # -P: the working directory is no place to import from, as with the `airflow` command.
 _AIRFLOW = (sys.executable, "-P", "-m", "airflow")
 _OURS = Path(__file__).resolve().parent.parent
-_PARTS = ("scheduler", "dag-processor", "triggerer", "api-server")
-# Running tasks talk to the API server while they end, so it goes after the scheduler, which waits for them.
+# Running tasks talk to the execution API while they end, so it goes after the scheduler, which waits for them.
 _STOPPING = (
     (("migrate", "scheduler", "dag-processor", "triggerer"), 15.0),
-    (("api-server", "task-logs", "mails"), 10.0),
+    (("api-server", "task-api", "task-logs", "mails"), 4.0),
 )
+_LOG_SERVER = "airflow.utils.serve_logs.log_server:get_app"
+_FREE_PORTS = ("tasks", "logs", "smtp", "mails")
 _MIGRATE_TIMEOUT_S = 300
 _START_TIMEOUT_S = 240
 
@@ -59,7 +60,7 @@ class LocalAirflow:
         self.addresses = Addresses(
             host,
             free_port(remembered.get("airflow")) if port is None else port,
-            **{name: free_port(remembered.get(name)) for name in ("logs", "smtp", "mails")},
+            **{name: free_port(remembered.get(name)) for name in _FREE_PORTS},
         )
         self._processes = Processes(
             stop, home.component_logs, home.environment(project, self.addresses, os.environ), _OURS
@@ -123,25 +124,16 @@ class LocalAirflow:
         self.home.write(self.project, self.addresses)
         self._migrate()
         self._say("Starting Airflow")
-        for part in _PARTS:
-            self._processes.start(
-                part, [*_AIRFLOW, part, *(["--skip-serve-logs"] if part in ("scheduler", "triggerer") else [])]
-            )
-        a = self.addresses
-        # Airflow would serve them on all addresses.
-        logs = "airflow.utils.serve_logs.log_server:get_app"
-        self._processes.start(
-            "task-logs",
-            [sys.executable, "-m", "uvicorn", "--factory", logs, "--host", "127.0.0.1", "--port", str(a.logs)],
-        )
-        catcher = ["--smtp-port", str(a.smtp), "--page-port", str(a.mails), "--folder", str(self.home.mails)]
-        self._processes.start("mails", [sys.executable, "-m", "local.mail", *catcher])
-        if not self.wait_until(Api(self.url).healthy, timeout_s=_START_TIMEOUT_S):
+        for name, command in self._commands().items():
+            self._processes.start(name, command)
+        people, tasks = Api(self.url), Api(self.addresses.tasks_url)
+        if not self.wait_until(lambda: tasks.serves_tasks() and people.healthy(), timeout_s=_START_TIMEOUT_S):
             raise LocalError(f"Airflow did not get ready in {_START_TIMEOUT_S} s. Look into {self.home.component_logs}")
         for created in apply_settings(self.login(), settings):
             self._say(f"Created {created}")
         self._move_mail_connection()
-        self.home.state["ports"] = {"airflow": a.port, "logs": a.logs, "smtp": a.smtp, "mails": a.mails}
+        a = self.addresses
+        self.home.state["ports"] = {"airflow": a.port, **{name: getattr(a, name) for name in _FREE_PORTS}}
         self.home.state["url"] = self.url
         self.home.save_state()
 
@@ -153,6 +145,29 @@ class LocalAirflow:
         """
         if left := self._processes.stop(_STOPPING):
             raise LocalError(f"These processes could not be stopped: {', '.join(map(str, left))}")
+
+    def _commands(self) -> dict[str, list[str]]:
+        """The parts, by name.
+
+        People and tasks get an API server each. In one process with SQLite, a click and a task's change of state block each
+        other until the database gives up: Airflow 3.3.2 writes its audit log on the event loop, which then cannot end the
+        other request's transaction.
+        """
+        a = self.addresses
+        loopback = ["--host", "127.0.0.1", "--port"]
+        return {
+            "scheduler": [*_AIRFLOW, "scheduler", "--skip-serve-logs"],
+            "dag-processor": [*_AIRFLOW, "dag-processor"],
+            "triggerer": [*_AIRFLOW, "triggerer", "--skip-serve-logs"],
+            "api-server": [*_AIRFLOW, "api-server", "--apps", "core"],
+            "task-api": [*_AIRFLOW, "api-server", "--apps", "execution", *loopback, str(a.tasks)],
+            # The scheduler's and the triggerer's own log servers would listen on all addresses.
+            "task-logs": [sys.executable, "-m", "uvicorn", "--factory", _LOG_SERVER, *loopback, str(a.logs)],
+            "mails": [
+                *(sys.executable, "-m", "local.mail", "--folder", str(self.home.mails)),
+                *("--smtp-port", str(a.smtp), "--page-port", str(a.mails)),
+            ],
+        }
 
     def _migrate(self) -> None:
         """Bring Airflow's database to this version; each part checks that by itself too."""

@@ -79,15 +79,21 @@ class Api:
         return json.loads(content) if content else None
 
     def healthy(self) -> bool:
-        """Whether the API server answers people and tasks, and all other parts send heartbeats."""
+        """Whether the API server answers and all other parts send heartbeats."""
         try:
-            # The part that tasks talk to is built by its first request, which would otherwise hold up the first run.
-            self.request("GET", "/execution/health")
             parts = self.request("GET", "/api/v2/monitor/health")
         except ApiError:
             return False
         names = ("metadatabase", "scheduler", "triggerer", "dag_processor")
         return all((parts.get(name) or {}).get("status") == "healthy" for name in names)
+
+    def serves_tasks(self) -> bool:
+        """Whether the execution API answers. Its first request builds it, which would otherwise hold up the first run."""
+        try:
+            self.request("GET", "/execution/health")
+        except ApiError:
+            return False
+        return True
 
     def dags(self, *tags: str) -> list[dict[str, Any]]:
         """The DAGs that carry one of the tags; all of them without a tag."""

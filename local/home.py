@@ -60,6 +60,7 @@ class Addresses:
 
     host: str
     port: int
+    tasks: int
     logs: int
     smtp: int
     mails: int
@@ -69,6 +70,11 @@ class Addresses:
         """Airflow's address as a browser on this machine writes it, without a final slash."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def tasks_url(self) -> str:
+        """Where tasks reach Airflow."""
+        return f"http://127.0.0.1:{self.tasks}"
 
     @property
     def mails_url(self) -> str:
@@ -179,7 +185,7 @@ def airflow_options(home: Home, project: Project, addresses: Addresses) -> dict[
             "simple_auth_manager_users": ",".join(f"{user}:{role}" for user, role in USERS.items()),
             "simple_auth_manager_all_admins": "False",
             "simple_auth_manager_passwords_file": str(home.path / "passwords.json"),
-            "execution_api_server_url": f"{addresses.url}/execution/",
+            "execution_api_server_url": f"{addresses.tasks_url}/execution/",
             "hostname_callable": "airflow_local_settings.loopback",
             "test_connection": "Enabled",
             "min_serialized_dag_update_interval": "2",

@@ -45,7 +45,7 @@ def _welcome(airflow: LocalAirflow) -> str:
 Airflow     {airflow.url}
 {logins(airflow)}
 Mails       {a.mails_url}   (SMTP on port {a.smtp})
-Task logs   port {a.logs}, for Airflow itself
+Inside      tasks reach Airflow on port {a.tasks}, it reads their logs on port {a.logs}
 Logs        {airflow.home.component_logs}
 Commands    AIRFLOW_HOME={airflow.home.path} .venv/bin/airflow …
 

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
 from local import LocalError
 from local.api import Api, ApiError
 
-_CONFLICT = 409
+_NOT_FOUND = 404
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _KEYS = {
     "connections": (
@@ -77,13 +78,22 @@ def apply_settings(api: Api, settings: AirflowSettings) -> list[str]:
     created = []
     for kind, name, path, body in wanted:
         try:
-            api.request("POST", path, body)
+            if not _exists(api, f"{path}/{name}"):
+                api.request("POST", path, body)
+                created.append(f"{kind} {name}")
         except ApiError as exc:
-            if exc.status == _CONFLICT:
-                continue
             raise LocalError(f"Airflow refused {kind} {name} of airflow_settings.yaml: {exc}") from exc
-        created.append(f"{kind} {name}")
     return created
+
+
+def _exists(api: Api, path: str) -> bool:
+    try:
+        api.request("GET", quote(path))
+    except ApiError as exc:
+        if exc.status == _NOT_FOUND:
+            return False
+        raise
+    return True
 
 
 def _items(path: Path, section: str, items: Any, variables: Mapping[str, str]) -> list[dict[str, Any]]:

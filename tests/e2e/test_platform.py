@@ -63,7 +63,7 @@ def test_everything_listens_on_the_loopback_address_only(airflow):
     ]
     assert {address.ip for address in listening} == {"127.0.0.1"}
     a = airflow.addresses
-    assert {address.port for address in listening} == {a.port, a.logs, a.smtp, a.mails}
+    assert {address.port for address in listening} == {a.port, a.tasks, a.logs, a.smtp, a.mails}
 
 
 def test_the_settings_file_gave_connections_that_point_into_this_project(airflow, api):
