@@ -11,7 +11,6 @@ import numpy as np
 
 from sync_provider.connectors.base import WriteRequest, WriteResult
 from sync_provider.connectors.files.csv_changes import DELETE, ChangeSet
-from sync_provider.connectors.files.excel_cells import BOOLEAN, DATE, NUMBER, SPACED, TEXT
 from sync_provider.connectors.files.excel_guard import MAX_SMALL_PART_BYTES, Package, malformed
 from sync_provider.connectors.files.excel_insert import Inserter, only_inserts, write_new_sheet
 from sync_provider.connectors.files.excel_merge import Merger
@@ -38,7 +37,6 @@ from sync_provider.core.errors import SyncDataError, Where
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_KINDS = (NUMBER, DATE, BOOLEAN, TEXT, SPACED)
 _DIMENSION = re.compile(rb"<dimension\b[^>]*/>")
 
 
@@ -142,7 +140,8 @@ class _Editor:
         for _ in regular_rows(self._book, self._sheet, markup):
             pass
         inserter = self._inserter(range(len(self._request.columns)))
-        inserter.styles = [dict.fromkeys(_KINDS, style) for style in self._formats()]
+        formats = self._formats()
+        inserter.style = lambda column, _kind: formats[column]
         inserter.next_row = self._endpoint.header_row + 1
         with part_writer(archive, self._book.package.entry(self._sheet.part).filename) as put:
             put(_DIMENSION.sub(b"", markup.head))
@@ -188,7 +187,10 @@ class _Editor:
         )  # fmt: skip
         order = [positions[column.name] for column in self._request.columns]
         inserter = self._inserter(order)
-        inserter.styles = [self._column_styles(facts, at, code) for at, code in zip(order, self._codes, strict=True)]
+        # A new cell takes the format of its column's last one, where that suits.
+        inserter.style = lambda column, kind: self._styles.suited(
+            facts.styles.get(order[column], 0), kind, self._codes[column]
+        )
         with part_writer(archive, self._book.package.entry(self._sheet.part).filename) as put:
             put(_DIMENSION.sub(b"", markup.head))
             if self._change_set is None:
@@ -200,15 +202,6 @@ class _Editor:
             put(widen_filter(markup.tail, header.row, facts.last_row, end))
         if facts.formulas or "xl/calcChain.xml" in self._book.package:
             self._parts |= recalculate(self._book, self._parts)
-
-    def _column_styles(self, facts: Survey, column: int, code: str | int) -> dict[int, int]:
-        """Cell formats for new cells of a column: that of the last record, where it suits."""
-        own = facts.styles.get(column, 0)
-        styles = dict.fromkeys((BOOLEAN, TEXT, SPACED), own)
-        styles[NUMBER] = self._styles.suited(own, NUMBER, code)
-        # Only columns of days and times ever have cells of this kind.
-        styles[DATE] = self._styles.suited(own, DATE, code) if isinstance(code, str) and "y" in code else own
-        return styles
 
     def _write_all(self, put: Callable[[bytes], None], header_row: int, facts: Survey, inserter: Inserter) -> int:
         """Append or replace; gives the number of the last row with content."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from sync_provider.connectors.base import WriteRequest, WriteResult
 from sync_provider.connectors.files.csv_changes import INSERT, UPDATE, ChangeSet, key_texts
-from sync_provider.connectors.files.excel_cells import BOOLEAN, DATE, NUMBER, SPACED, TEXT, Cells, encode
+from sync_provider.connectors.files.excel_cells import BLANK, Cells, encode
 from sync_provider.connectors.files.excel_guard import MAX_ROWS, malformed
 from sync_provider.connectors.files.excel_new import column_widths, header_cells, sheet_head, sheet_tail, text_columns
 from sync_provider.connectors.files.excel_rows import new_rows
@@ -43,8 +43,8 @@ class Inserter:
         self._zone = ZoneInfo(request.timezone)
         self._order = sorted(range(len(positions)), key=lambda at: positions[at])
         self._positions = positions
-        self.styles: list[dict[int, int]] = [{} for _ in positions]
-        """Cell format for each kind of cell, for each column of the request."""
+        self.style: Callable[[int, int], int] = lambda _column, _kind: 0
+        """Cell format for a column of the request (index) and a kind of cell; asked for only when one is written."""
         self.next_row = 1
 
     def encoded(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Cells]]:
@@ -79,10 +79,13 @@ class Inserter:
                     where=self._where,
                 )
             if piece.num_rows:
-                columns = [(self._positions[at], cells[at], self.styles[at]) for at in self._order]
+                columns = [(self._positions[at], cells[at], self._styles(at, cells[at])) for at in self._order]
                 yield new_rows(self.next_row, columns, piece.num_rows)
                 self.next_row += piece.num_rows
                 self._result.inserted += piece.num_rows
+
+    def _styles(self, column: int, cells: Cells) -> dict[int, int]:
+        return {kind: self.style(column, kind) for kind in np.unique(cells.kinds).tolist() if kind != BLANK}
 
     def _encode(self, batch: pa.RecordBatch) -> list[Cells]:
         return [
@@ -135,7 +138,7 @@ def write_new_sheet(
     if endpoint.header_row:
         put(header_cells(names, endpoint.header_row, header_style))
     inserter.next_row = endpoint.header_row + 1
-    inserter.styles = [dict.fromkeys((NUMBER, DATE, BOOLEAN, TEXT, SPACED), style) for style in formats]
+    inserter.style = lambda column, _kind: formats[column]
     for batch in _chained(first, inserts):
         for rows in inserter.rows(batch):
             put(rows)

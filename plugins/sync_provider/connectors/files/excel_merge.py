@@ -202,7 +202,7 @@ class Merger:
                 self.reject_formula(rows, row, position, number)
                 return None
             kind = int(encoded[column].kinds[index])
-            own = int(rows.cell_style[place]) if place is not None else self._inserter.styles[column].get(kind, 0)
+            own = int(rows.cell_style[place]) if place is not None else self._inserter.style(column, kind)
             style = self._styles.suited(own, kind, self._codes[column])
             new[position] = cell_xml(address(int(rows.number[row]), position), style, kind, payloads[column][index])
         return changed_row(rows, row, cells, new)

@@ -158,7 +158,8 @@ class StyleSheet:
         return new
 
     def _items(self, name: str) -> str:
-        found = re.search(rf"<{name}\b[^>]*[^/]>(.*?)</{name}>", self.text, re.DOTALL)
+        self.text = re.sub(rf"<({name}(?:\s[^>]*)?)/>", rf"<\1></{name}>", self.text)
+        found = re.search(rf"<{name}(?:\s[^>]*)?>(.*?)</{name}>", self.text, re.DOTALL)
         if found is None:
             raise _unusual()
         return found[1]
@@ -167,10 +168,10 @@ class StyleSheet:
         """Add an item to a list; gives its index there."""
         items = self._items(name)
         count = len(re.findall(rf"<{child}[\s>/]", items))
-        at = self.text.index(items, re.search(rf"<{name}\b", self.text).start())  # type: ignore[union-attr]
+        at = self.text.index(f"</{name}>")
         head = re.sub(rf'(<{name}\b[^>]*?)\scount="\d+"', r"\1", self.text[:at])
-        head = re.sub(rf"<{name}\b(?!.*<{name}\b)", f'<{name} count="{count + 1}"', head, flags=re.DOTALL)
-        self.text = f"{head}{items}{item}{self.text[at + len(items) :]}"
+        head = re.sub(rf"<{name}\b", f'<{name} count="{count + 1}"', head)
+        self.text = f"{head}{item}{self.text[at:]}"
         return count
 
 
