@@ -61,7 +61,8 @@ class Blocks:
                 hint="A quote that is never closed makes one record of the rest of the file; check the one there.",
                 code="csv_record_too_long",
             )
-        data = self._source.read(max(self._block_bytes, _LONGEST_MARK) if not self._bytes_read else self._block_bytes)
+        # Doubling keeps the work linear where a record is looked for again and again in a growing buffer.
+        data = self._source.read(max(self._block_bytes, len(self.buffer), 0 if self._bytes_read else _LONGEST_MARK))
         text = self._decode(data)
         if self._bytes_read == 0:
             self.bom, self.written_codec = _mark(data, self._codec)
