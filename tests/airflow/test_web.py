@@ -57,7 +57,15 @@ def run_id(ledger: Path) -> str:
         )
         folder = f"staging/clients/{run.id}"
         changes = pa.RecordBatch.from_pydict(
-            {OP: ["update"], "code": ["A"], "nom": [EVIL], OLD + "code": ["A"], OLD + "nom": [None]}
+            {
+                OP: ["update"],
+                "code": ["A"],
+                "nom": [EVIL],
+                "vu": [1],
+                OLD + "code": ["A"],
+                OLD + "nom": [None],
+                OLD + "vu": [1],
+            }
         )
         staged = stage(env.store, f"{folder}/changes.parquet", changes.schema, [changes])
         env.ledger.runs.start_phase(run.id, "plan", 1)
@@ -156,7 +164,8 @@ def test_the_plan_shows_old_and_new_and_says_what_it_does_not_know(browser, run_
     text = browser.get(f"/synchronisation/plan/{run_id}/", headers=login("superviseur")).text
     assert "<del>∅</del> → <ins>&lt;script&gt;" in text
     assert '<td>Ajouts</td><td class="n">inconnu</td>' in text
-    assert "<code>code</code>" not in text
+    assert "<code>code</code> : A</span>" in text
+    assert "<code>vu</code>" not in text
 
 
 def test_the_report_is_the_one_that_was_stored(browser, run_id):

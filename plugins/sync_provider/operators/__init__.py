@@ -14,6 +14,7 @@ from sync_provider.operators.phases import (
     SqlLoadOperator,
     ValidateOperator,
 )
+from sync_provider.operators.upkeep import UpkeepOperator
 
 __all__ = [
     "ApprovePlanOperator",
@@ -27,5 +28,6 @@ __all__ = [
     "SqlExtractOperator",
     "SqlLoadOperator",
     "SyncOperator",
+    "UpkeepOperator",
     "ValidateOperator",
 ]

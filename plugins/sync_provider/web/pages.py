@@ -10,7 +10,7 @@ from jinja2 import Environment as Templates
 from jinja2 import PackageLoader, StrictUndefined
 
 from sync_provider import hooks
-from sync_provider.core.errors import SyncDataError
+from sync_provider.core.errors import MappingError, SyncDataError
 from sync_provider.engine.environment import Environment
 from sync_provider.engine.ledger import Run
 
@@ -49,6 +49,7 @@ def plan(run_id: str) -> str:
         run = env.ledger.runs.get(run_id)
         artifact = _artifact(env, run, "plan")
         changes = changes_of(env, artifact)
+        keys = _keys(env.ledger.runs.mapping_text(run.id))
     numbers = [
         (label, artifact.get(name))
         for label, name in (
@@ -60,7 +61,7 @@ def plan(run_id: str) -> str:
             ("Rejetés", "rejected"),
         )
     ]
-    return _render("plan.html", run=run, numbers=numbers, trips=artifact.get("trips", []), changes=changes)
+    return _render("plan.html", run=run, numbers=numbers, trips=artifact.get("trips", []), changes=changes, keys=keys)
 
 
 def rejections(run_id: str, page: int) -> str:
@@ -104,6 +105,16 @@ def changes_of(env: Environment, artifact: dict[str, Any]) -> list[dict[str, Any
         if len(shown) >= SHOWN_CHANGES:
             break
     return shown
+
+
+def _keys(mapping_text: str) -> tuple[str, ...]:
+    """Names of the key's columns, in the version that the run used; empty where the text alone does not tell."""
+    from sync_provider.core.mapping_text import parse_mapping
+
+    try:
+        return tuple(parse_mapping(mapping_text).key)
+    except MappingError:
+        return ()
 
 
 def _artifact(env: Environment, run: Run, phase: str) -> dict[str, Any]:
