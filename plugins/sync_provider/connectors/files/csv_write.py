@@ -67,11 +67,11 @@ def _rewrite(
     written = hashlib.sha256()
 
     def check_still_ours() -> None:
+        request.fence()
         if old is not None:
             old.finish()  # somebody else's edit since we read it must not be lost
         elif root.exists(location):
             raise _changed(location, "the file appeared while it was being written")
-        request.fence()
 
     try:
         with atomic_write(root, location, before_commit=check_still_ours) as file:
