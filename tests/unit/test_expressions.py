@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pytest
+import yaml
 from sync_provider.core.errors import MappingError, SyncDataError
 from sync_provider.core.functions import FUNCTIONS, REFUSED
 from sync_provider.core.macros import MACROS
@@ -420,3 +423,29 @@ def test_a_column_of_a_file_is_not_read_in_two_ways_at_once():
     sql = {"type": "sql", "connection": "db", "table": "s"}
     both = [{"source": "j", "destination": "a", "type": "date"}, {"source": "j", "destination": "b"}]
     assert check_mapping_expressions(mapping(both, source=sql)) == []
+
+
+def documentation() -> str:
+    return (Path(__file__).parents[2] / "docs" / "expressions.md").read_text()
+
+
+def test_the_documentation_names_every_function_and_no_other():
+    section = documentation().split("### DuckDB's functions")[1].split("### What is refused")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")]
+    named = {name.replace("\\|", "|") for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    assert named == FUNCTIONS.keys() - MACROS.keys()
+
+
+def test_the_documentation_s_examples_are_the_tested_ones():
+    for macro in MACROS.values():
+        example, result = macro.example
+        assert (
+            f"| `{macro.signature}` | {macro.about} | `{example}` | {f'`{result}`' if result else 'null'} |"
+            in documentation()
+        )
+
+
+def test_the_documentation_s_mapping_is_accepted():
+    block = re.search(r"```yaml\n(.*?)```", documentation(), re.DOTALL)
+    assert block is not None
+    assert check_mapping_expressions(mapping(**yaml.safe_load(block[1]))) == []
