@@ -9,6 +9,7 @@ import click
 
 from sync_provider.cli.session import USAGE_OR_MAPPING, Session, common_options, pass_session
 from sync_provider.core.errors import MappingError, MappingErrors
+from sync_provider.core.expectations import check_expectations
 from sync_provider.engine.loader import DEFAULTS, MappingSource, Scan, load_file, scan_mappings
 
 
@@ -17,7 +18,7 @@ from sync_provider.engine.loader import DEFAULTS, MappingSource, Scan, load_file
 @common_options
 @pass_session
 def lint(session: Session, paths: tuple[Path, ...]) -> None:
-    """Check mappings: structure, names, schedules and expressions.
+    """Check mappings: structure, names, schedules, expressions and the names of expectations.
 
     PATH is a mapping or a folder of mappings; default: the folder of the mappings. Nothing is connected to.
     """
@@ -28,7 +29,7 @@ def lint(session: Session, paths: tuple[Path, ...]) -> None:
         checked += len(scan.sources)
         errors += scan.errors
         for source in scan.sources:
-            errors += _expression_errors(source)
+            errors += _deeper_errors(source)
     broken = {error.where.file for error in errors}
     session.answer(_as_data(checked, errors), _as_text(checked, errors, len(broken)))
     if errors:
@@ -44,10 +45,15 @@ def _scan_file(path: Path) -> Scan:
         return Scan([], list(error.errors))
 
 
-def _expression_errors(source: MappingSource) -> list[MappingError]:
+def _deeper_errors(source: MappingSource) -> list[MappingError]:
+    """What DAG parsing leaves unchecked because it costs too much: expressions; and names of rules and of their columns.
+
+    The rules' other arguments are checked by the run: Great Expectations takes seconds to load.
+    """
     from sync_provider.engine.expressions import check_mapping_expressions  # loads DuckDB
 
-    return [source.locate(error) for error in check_mapping_expressions(source.mapping)]
+    found = [*check_mapping_expressions(source.mapping), *check_expectations(source.mapping)]
+    return [source.locate(error) for error in found]
 
 
 def _as_data(loaded: int, errors: list[MappingError]) -> dict[str, Any]:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import click
 
 from sync_provider import __version__
+from sync_provider.cli.init import init
 from sync_provider.cli.inspect import inspect
 from sync_provider.cli.keys import keys
 from sync_provider.cli.lint import lint
+from sync_provider.cli.plan import plan
+from sync_provider.cli.rejects import rejects
+from sync_provider.cli.run import run
 from sync_provider.cli.schema import schema
 from sync_provider.cli.session import Program, common_options
+from sync_provider.cli.status import status
+from sync_provider.cli.test import test
 
 
 @click.group(
@@ -24,5 +30,5 @@ def main() -> None:
     """Work on integrations without starting Airflow: the same mappings, connections, engine and ledger."""
 
 
-for command in (inspect, keys, lint, schema):
+for command in (init, inspect, keys, lint, plan, rejects, run, schema, status, test):
     main.add_command(command)

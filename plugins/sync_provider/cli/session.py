@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache, cached_property
 from pathlib import Path
+from pwd import getpwuid
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from sync_provider.core.errors import MappingError, MappingErrors, SyncError
+from sync_provider.core.errors import MappingError, MappingErrors, SyncError, SyncValidationError
 
 if TYPE_CHECKING:
+    from sync_provider.connectors.base import ConnectionInfo
+    from sync_provider.core.endpoints import Endpoint
+    from sync_provider.engine.environment import Environment
+    from sync_provider.engine.loader import MappingSource
     from sync_provider.engine.settings import Settings
 
 UNEXPECTED = 1
@@ -22,10 +30,6 @@ USAGE_OR_MAPPING = 2
 FAILED_RETRY_MAY_HELP = 3
 FAILED = 4
 WAITS_FOR_A_PERSON = 7
-
-_ASKS = ("guard_", "baseline_", "approval_missing")
-"""Starts of the codes of errors after which nothing was written and a person must decide."""
-
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,16 +60,68 @@ class Session:
         here = Path.cwd()
         return directory.relative_to(here) if directory.is_relative_to(here) else directory
 
+    def mapping(self, mapping_id: str) -> MappingSource:
+        """The mapping of that id.
+
+        Raises:
+            MappingError: there is none, or it is wrong.
+        """
+        from sync_provider.engine.loader import load_mapping
+
+        return load_mapping(mapping_id, self.mappings_dir)
+
+    @cached_property
+    def find_connection(self) -> Callable[[str], ConnectionInfo]:
+        """Looks connections up without Airflow, each once."""
+        from sync_provider.engine.connections import resolve_connection
+
+        return cache(lambda connection_id: resolve_connection(connection_id, self.settings))
+
+    def connect(self, endpoint: Endpoint) -> Any:
+        """Open an endpoint's connector, without ledger or store; use it as a context manager."""
+        from sync_provider.engine.clock import SystemClock
+        from sync_provider.engine.environment import connect
+
+        return connect(endpoint, self.settings, self.find_connection, SystemClock())
+
+    @contextmanager
+    def environment(
+        self, progress: Callable[[str, int], None] = lambda _phase, _records: None
+    ) -> Iterator[Environment]:
+        """The deployment's ledger, store and connections, open meanwhile.
+
+        Raises:
+            SyncValidationError: there is no deployment here, or it has no encryption key.
+            SyncConnectionError: the ledger or the store cannot be reached.
+        """
+        from sync_provider.engine.environment import open_environment
+
+        home = self.settings.home
+        if not home.is_dir():
+            # Made here, it would be a second deployment with a ledger of its own, which nobody asked for.
+            raise SyncValidationError(
+                f"there is no AIRFLOW_HOME at {home}",
+                hint="Start the project once with `make run`, or set AIRFLOW_HOME to that of your Airflow.",
+                code="settings_home",
+            )
+        with open_environment(self.settings, self.find_connection) as opened:
+            yield replace(opened, progress=progress)
+
+    @property
+    def person(self) -> str:
+        """Who is at the command line, for the audit: the operating system's user, whatever the environment says."""
+        return f"cli:{getpwuid(os.getuid()).pw_name}"
+
     def answer(self, data: Mapping[str, Any], text: str) -> None:
         """Print the result: ``data`` as JSON if asked for, else ``text``."""
         click.echo(json.dumps(data, ensure_ascii=False, indent=2) if self.as_json else text)
 
-    def fail(self, error: SyncError) -> NoReturn:
-        """Print one error and end with the code of its kind."""
+    def fail(self, error: SyncError, **facts: Any) -> NoReturn:
+        """Print one error, in JSON with the facts beside it, and end with the code of its kind."""
         if self.debug:
             traceback.print_exc()
         if self.as_json:
-            click.echo(json.dumps({"error": error.as_dict()}, ensure_ascii=False, indent=2))
+            click.echo(json.dumps({**facts, "error": error.as_dict()}, ensure_ascii=False, indent=2))
         else:
             for line in error.errors if isinstance(error, MappingErrors) else (error,):
                 click.echo(str(line), err=True)
@@ -88,7 +144,7 @@ def exit_code(error: SyncError) -> int:
     code = error.code or ""
     if isinstance(error, MappingError) or code.startswith("settings_"):
         return USAGE_OR_MAPPING
-    if code.startswith(_ASKS):
+    if error.needs_decision:
         return WAITS_FOR_A_PERSON
     return FAILED_RETRY_MAY_HELP if error.retryable else FAILED
 

@@ -140,15 +140,27 @@ class Rejections:
         rule: str | None = None,
         field: str | None = None,
         status: str | None = None,
+        current: bool = False,
         limit: int | None = None,
         offset: int = 0,
     ) -> Iterator[StoredRejection]:
         """Rejections in the order in which they were found, decrypted one page at a time.
 
+        Args:
+            run_id: of this run only.
+            mapping_id: of this integration only.
+            phase: found by this phase only.
+            rule: by this rule only.
+            field: for this destination field only.
+            status: in this status only.
+            current: of records that several runs have refused for the same reason the newest only, and none of dry runs.
+            limit: at most so many; None is all.
+            offset: skip so many.
+
         Raises:
             SyncDataError: one was altered, or its key is not configured.
         """
-        conditions = _filters(run_id, mapping_id, phase, rule, field, status)
+        conditions = _filters(run_id, mapping_id, phase, rule, field, status, current=current)
         left, last = limit, 0
         while left is None or left > 0:
             query = sa.select(rejections).where(*conditions, rejections.c.number > last).order_by(rejections.c.number)
@@ -178,9 +190,10 @@ class Rejections:
         rule: str | None = None,
         field: str | None = None,
         status: str | None = None,
+        current: bool = False,
     ) -> int:
         """How many `list` would give."""
-        conditions = _filters(run_id, mapping_id, phase, rule, field, status)
+        conditions = _filters(run_id, mapping_id, phase, rule, field, status, current=current)
         with self._database.read() as connection:
             return connection.scalar(sa.select(sa.func.count()).select_from(rejections).where(*conditions)) or 0
 
@@ -320,6 +333,8 @@ def _filters(
     rule: str | None,
     field: str | None,
     status: str | None,
+    *,
+    current: bool,
 ) -> list[sa.ColumnElement[bool]]:
     wanted = {
         rejections.c.run_id: run_id,
@@ -329,4 +344,14 @@ def _filters(
         rejections.c.field: field,
         rejections.c.status: status,
     }
-    return [column == value for column, value in wanted.items() if value is not None]
+    found = [column == value for column, value in wanted.items() if value is not None]
+    if current:
+        # What differs is the run: the fingerprint is of the record, its place and the reason.
+        newest = (
+            sa.select(sa.func.max(rejections.c.number))
+            .join(runs, runs.c.id == rejections.c.run_id)
+            .where(sa.func.coalesce(runs.c.params["dry_run"].as_boolean(), sa.false()).is_(False))
+            .group_by(rejections.c.mapping_id, rejections.c.phase, rejections.c.fingerprint)
+        )
+        found.append(rejections.c.number.in_(newest))
+    return found

@@ -1,0 +1,131 @@
+"""`airflow-sync plan`: what a run would change, cell by cell. Nothing is written to the destination."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sync_provider.cli.changes import Change, planned_changes
+from sync_provider.cli.driving import Drive, driving, part_options
+from sync_provider.cli.run import params
+from sync_provider.cli.session import WAITS_FOR_A_PERSON, Session, common_options, pass_session
+from sync_provider.cli.show import number, table, value
+from sync_provider.core.errors import SyncError
+
+if TYPE_CHECKING:
+    from sync_provider.core.guards import Trip
+
+_MARKS = {"insert": "+", "update": "~", "delete": "-"}
+_CHANGES_PER_TABLE = 500
+
+
+@click.command()
+@click.argument("mapping_id", metavar="ID")
+@part_options
+@click.option("--limit-shown", type=click.IntRange(min=0), default=20, show_default=True, help="Changes shown.")
+@click.option("--all", "show_all", is_flag=True, help="Show every change, and values whole.")
+@common_options
+@pass_session
+def plan(session: Session, /, mapping_id: str, *, limit_shown: int, show_all: bool, **asked: Any) -> None:
+    """Show what a run of the integration ID would change: old → new for each cell. Writes nothing.
+
+    The run is kept in the ledger as a dry run. Exits with 7 if a guard would stop it. With --json every change is printed,
+    one a line inside one document.
+    """
+    source = session.mapping(mapping_id)
+    with driving(session, source, params({**asked, "dry_run": True})) as drive:
+        drive.quiet = True
+        try:
+            for name in ("extract", "validate", "plan"):
+                drive.step(name)
+            stopped = _trips(drive)
+            if session.as_json:
+                _print_document(drive, stopped)
+            else:
+                _print_text(drive, stopped, limit=None if show_all else limit_shown)
+            drive.step("report")
+        except SyncError as error:
+            session.fail(error, **drive.facts())
+    if stopped:
+        raise click.exceptions.Exit(WAITS_FOR_A_PERSON)
+
+
+def _trips(drive: Drive) -> list[Trip]:
+    from sync_provider.engine.pipeline import trips
+
+    return trips(drive.ctx)
+
+
+def _summary(drive: Drive) -> dict[str, int | None]:
+    """The plan in numbers; None is not known, which is no 0."""
+    extracted, planned = drive.ctx.artifact("extract"), drive.ctx.artifact("plan")
+    rejected = drive.ctx.artifact("validate")["rejected"] + planned["rejected"]
+    numbers = {name: planned[name] for name in ("inserts", "updates", "deletes", "unchanged", "existing")}
+    # A replace swaps the content without comparing: how many records stay as they are is not known.
+    if drive.ctx.mapping.write == "replace":
+        numbers["updates"] = None
+    return {"read": extracted["read"], **numbers, "rejected": rejected, "filtered": extracted["filtered"]}
+
+
+def _print_document(drive: Drive, stopped: list[Trip]) -> None:
+    """One JSON document, written as it comes: the changes need not fit in memory."""
+    head = {
+        "mapping": drive.ctx.mapping.id,
+        "run": drive.ctx.id,
+        "write": drive.ctx.mapping.write,
+        "digest": drive.ctx.artifact("plan")["digest"],
+        "summary": _summary(drive),
+        "trips": [trip.as_dict() for trip in stopped],
+        "phases": drive.phases,
+    }
+    click.echo(json.dumps(head, ensure_ascii=False, indent=2)[:-2] + ',\n  "changes": [', nl=False)
+    separator = "\n    "
+    for change in planned_changes(drive.ctx):
+        click.echo(separator + json.dumps(change.as_dict(), ensure_ascii=False), nl=False)
+        separator = ",\n    "
+    click.echo("\n  ]\n}")
+
+
+def _print_text(drive: Drive, stopped: list[Trip], *, limit: int | None) -> None:
+    mapping, summary = drive.ctx.mapping, _summary(drive)
+    click.echo(f"{mapping.id}: {mapping.write} into {_place(drive)}\n")
+    table(["", "records"], [[name, number(count)] for name, count in summary.items()], numbers=(1,))
+    changes = islice(planned_changes(drive.ctx), limit)
+    while chunk := list(islice(changes, _CHANGES_PER_TABLE)):
+        click.echo()
+        rows = [row for change in chunk for row in _rows(change, whole=limit is None)]
+        table(["", "key", "field", "old", "new"], rows)
+    total = drive.ctx.artifact("plan")["rows"]
+    if limit is not None and total > limit:
+        click.echo(f"\n{number(limit)} of {number(total)} changes shown; --all shows every one.")
+    elif not total:
+        click.echo("\nNothing would change.")
+    if summary["rejected"]:
+        click.echo(f"\nRejected records: airflow-sync rejects list --run {drive.ctx.id}")
+    for trip in stopped:
+        click.echo(f"\nGuard {trip.guard} would stop the run: {trip.message}")
+
+
+def _place(drive: Drive) -> str:
+    endpoint = drive.ctx.mapping.destination
+    what = getattr(endpoint, "table", None) or getattr(endpoint, "path", None)
+    connection = f" of connection {endpoint.connection}" if endpoint.connection else ""
+    return f"{what}{connection}"
+
+
+def _rows(change: Change, *, whole: bool) -> Iterator[list[str]]:
+    """An update is a line for each cell that changes; an insert or a delete is one line of all its cells."""
+    key = "|".join(value(part, whole=whole) for part in change.key.values())
+    mark = _MARKS[change.op]
+    if change.op == "update":
+        for name, (old, new) in change.cells.items():
+            yield [mark, key, name, value(old, whole=whole), value(new, whole=whole)]
+            mark = key = ""
+        return
+    side = 1 if change.op == "insert" else 0
+    cells = ", ".join(f"{name}: {value(pair[side], whole=whole)}" for name, pair in change.cells.items())
+    yield [mark, key, "", "", cells] if side else [mark, key, "", cells, ""]

@@ -1,0 +1,102 @@
+"""`airflow-sync run`: one run of one integration, now, in this process."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from sync_provider.cli.driving import Drive, conclusion, driving, part_options
+from sync_provider.cli.session import Session, common_options, pass_session
+from sync_provider.core.changes import RunParams
+from sync_provider.core.errors import SyncError, SyncValidationError
+
+
+@click.command()
+@click.argument("mapping_id", metavar="ID")
+@click.option("--dry-run", is_flag=True, help="Stop after the plan; write nothing.")
+@part_options
+@click.option("--allow-deletes-once", is_flag=True, help="Let this run pass the guards.")
+@click.option("--approve", is_flag=True, help="If a guard trips, ask the person at this terminal, who is audited.")
+@common_options
+@pass_session
+def run(session: Session, /, mapping_id: str, *, approve: bool, **asked: Any) -> None:
+    """Run the integration ID now: the same phases, ledger and leases as in Airflow."""
+    if approve and not sys.stdin.isatty():
+        raise click.UsageError("--approve asks a person: it needs a terminal.")
+    source = session.mapping(mapping_id)
+    with driving(session, source, params(asked)) as drive:
+        carry_out(session, drive, approve=approve)
+
+
+def carry_out(session: Session, drive: Drive, *, approve: bool = False) -> None:
+    """All phases, then the answer; a failure ends the program with its code."""
+    try:
+        _phases(session, drive, approve=approve)
+    except SyncError as error:
+        if error.needs_decision:
+            error.hint = error.hint or _way_on(drive, error)
+        session.fail(error, **drive.facts())
+    facts = drive.facts()
+    rejected = (facts["counters"] or {}).get("rejected", 0)
+    lines = [conclusion(facts)]
+    if rejected:
+        lines.append(f"Rejected records: airflow-sync rejects list --run {facts['run']}")
+    session.answer(facts, "\n".join(lines))
+
+
+def params(asked: dict[str, Any]) -> RunParams:
+    """The options as the engine takes them."""
+    return RunParams(**{**asked, "keys": tuple(asked["keys"])})
+
+
+def _phases(session: Session, drive: Drive, *, approve: bool) -> None:
+    for name in ("extract", "validate", "plan"):
+        planned = drive.step(name)
+    if not drive.ctx.params.dry_run:
+        if approve:
+            _ask(session, drive)
+        drive.step("backup")
+        drive.step("load", total=_to_write(planned))
+    drive.step("report")
+
+
+def _to_write(planned: dict[str, Any]) -> int:
+    return sum(planned[name] or 0 for name in ("inserts", "updates", "deletes"))
+
+
+def _ask(session: Session, drive: Drive) -> None:
+    """Put a stopped plan to the person at the terminal.
+
+    Raises:
+        SyncValidationError: this person may not approve, or said no; nothing has been written.
+    """
+    from sync_provider.engine.pipeline import approve, trips
+
+    tripped = trips(drive.ctx)
+    if not tripped:
+        return
+    actor = session.person
+    allowed = {name.rpartition(":")[2] for name in session.settings.approvers}
+    if allowed and actor.removeprefix("cli:") not in allowed:
+        raise SyncValidationError(
+            f"{actor} may not approve; nothing was written",
+            hint="[sync_provider] approvers names who may.",
+            code="approval_refused",
+        )
+    for trip in tripped:
+        click.echo(f"Guard {trip.guard}: {trip.message}", err=True)
+    try:
+        agreed = click.confirm(f"Write all the same, as {actor}?", err=True)
+    except click.Abort:
+        agreed = False
+    approve(drive.ctx, actor=actor, approved=agreed)
+
+
+def _way_on(drive: Drive, error: SyncError) -> str:
+    name = drive.ctx.mapping.id
+    asks = "--approve asks you at a terminal, " if error.code == "approval_missing" else ""
+    return (
+        f"`airflow-sync plan {name}` shows it; with `airflow-sync run {name}`, {asks}--allow-deletes-once lets it pass."
+    )
