@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from local.airflow import LocalAirflow, running, samples
 from local.api import Api
-from local.home import Project
+from local.home import Home, Project
 from local.signals import Stop
 
 _RUN_TIMEOUT_S = 300
@@ -37,12 +38,14 @@ class Result:
 def demo(root: Path, home: Path, stop: Stop) -> bool:
     """Run every sample and print a line for each; returns whether all succeeded.
 
-    It uses an AIRFLOW_HOME, ports and an output folder of its own: a `make run` beside it notices nothing.
+    It uses an AIRFLOW_HOME, ports and an output folder of its own: a `make run` beside it notices nothing. What an earlier
+    demo left is removed first, so that every demo writes the same rows; afterwards all stays, to be looked at.
 
     Raises:
         LocalError: Airflow could not start, or a part of it ended.
         StopRequestedError: a signal asked to stop.
     """
+    _empty(home)
     standard = Project.at(root)
     project = Project(standard.root, standard.dags, standard.plugins, standard.settings_file, home / "out")
     with running(project, home, stop=stop, say=_say) as airflow:
@@ -59,6 +62,15 @@ def demo(root: Path, home: Path, stop: Stop) -> bool:
         if not results:
             _say("There is no sample to run: no DAG has the tag `sync`")
         return bool(results) and not missing and all(result.state == "success" for result in results)
+
+
+def _empty(home: Path) -> None:
+    with Home.hold(home):
+        for entry in home.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != "lock":
+                entry.unlink()
 
 
 def _run_all(airflow: LocalAirflow, api: Api, dag_ids: list[str]) -> list[Result]:
