@@ -77,6 +77,8 @@ def _classify(error: BaseException) -> SyncError | RowFault | None:
     module = type(error).__module__
     if module.startswith(("psycopg", "adbc_driver_manager")):
         return _postgres(error)
+    if isinstance(error, OSError | ValueError) and "[libpq]" in str(error):
+        return _libpq_stream(str(error))
     names = {cls.__name__ for cls in type(error).__mro__}
     if names & {"DBAPIError", "StatementError", "Error"} and names & {
         "DatabaseError",
@@ -147,6 +149,16 @@ def _postgres(error: BaseException) -> SyncError | RowFault:
     if state in _MISSING:
         return SyncDataError(message, hint="Check the names in the mapping.", code="name_missing")
     return SyncDataError(f"the database refused the statement: {message}", code="statement")
+
+
+def _libpq_stream(text: str) -> SyncError:
+    """An error in the middle of a result: Arrow passes on its text alone."""
+    message = _first_line(text.partition("ERROR:")[2] or text).partition(': "')[0]
+    if any(
+        words in message for words in ("canceling statement", "terminating connection", "server closed", "connection")
+    ):
+        return SyncConnectionError(f"the database broke off: {message}", hint="Try again.", code="broken_off")
+    return SyncDataError(f"the database stopped reading: {message}", code="statement")
 
 
 def _diagnosis(error: Any) -> tuple[str, str | None]:

@@ -8,6 +8,7 @@ sees a private file of ours (`sqlite_session`).
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BUSY_TIMEOUT_S = 30.0
+_NUMBERED = re.compile(r":\d+$")
 
 
 class SqliteDatabase:
@@ -86,6 +88,11 @@ class SqliteDatabase:
     def query_columns(self, query: str) -> tuple[Column, ...]:
         with closing(self._open()) as db:
             names = [each[0] for each in db.execute(f"SELECT * FROM {query} LIMIT 0").description]  # noqa: S608
+            # Inside brackets SQLite tells columns of one name apart as x and x:1.
+            names = [
+                name.rpartition(":")[0] if _NUMBERED.search(name) and _NUMBERED.sub("", name) in names else name
+                for name in names
+            ]
             if len(set(names)) < len(names):
                 return tuple(_result_column(name, "text") for name in names)
             # A query's columns have no type of their own: the first records tell.
@@ -102,10 +109,10 @@ class SqliteDatabase:
         folder = self.path.parent
         if table is not None and not table.writable:
             return Right(ok=False, detail=f"{table.name.name} is a view")
-        if self.path.exists() and not os.access(self.path, os.W_OK):
+        if self.path.exists() and not _allowed(self.path, os.W_OK):
             return Right(ok=False, detail=f"{self.path.name} may only be read")
         # SQLite keeps its journal beside the file.
-        if not os.access(folder, os.W_OK | os.X_OK):
+        if not _allowed(folder, os.W_OK | os.X_OK):
             return Right(ok=False, detail=f"the folder of {self.path.name} may not be written")
         return Right(ok=True, detail=f"{name.name} can be written")
 
@@ -161,7 +168,7 @@ class SqliteDatabase:
         mode = "rw"
         if write and self._create:
             mode = "rwc"
-        elif not write and not os.access(self.path, os.W_OK):
+        elif not write and not _allowed(self.path, os.W_OK):
             # Only where it must be: a reader that may not write cannot roll back a journal that a crash left.
             mode = "ro"
         path = Path(os.path.abspath(self.path))  # noqa: PTH100 - resolve() would follow links that SQLite follows itself
@@ -175,6 +182,10 @@ class SqliteDatabase:
         if not write:
             db.execute("PRAGMA query_only = ON")
         return db
+
+
+def _allowed(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _columns(db: sqlite3.Connection, table: str) -> Iterator[Column]:

@@ -42,7 +42,7 @@ def select(db: sqlite3.Connection, selection: Selection) -> Iterator[RawBatch]:
     bound = None if selection.cursor is None else _Bound(*selection.cursor)
     if selection.cursor is not None:
         picked.append(quoted(selection.cursor[1].name))
-    order = "" if selection.cursor is None else f" ORDER BY {quoted(selection.cursor[1].name)}"
+    order = "" if selection.cursor is None else f" ORDER BY {_order(*selection.cursor[1:])}"
     cells = db.execute(f"SELECT {', '.join(picked)} FROM {selection.relation}{where}{order}")  # noqa: S608
     read, left = 0, selection.limit
     while left is None or left > 0:
@@ -119,6 +119,14 @@ def _native(column: Column, request: ColumnRequest) -> str | None:
     if not request.verbatim:
         return request.type.kind if request.type.kind in ("integer", "double", "boolean") else None
     return {"INTEGER": "integer", "REAL": "double"}.get(affinity(column.declared))
+
+
+def _order(column: Column, kind: LogicalType) -> str:
+    name = quoted(column.name)
+    # Wide decimals are kept as text, which sorts 10 before 9.
+    return (
+        f"CAST({name} AS NUMERIC), {name}" if kind.kind == "decimal" and affinity(column.declared) == "TEXT" else name
+    )
 
 
 def _where(selection: Selection) -> str:
