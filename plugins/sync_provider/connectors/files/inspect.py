@@ -67,8 +67,8 @@ class Inspection:
 
     def as_yaml(self) -> str:
         """The ``source`` and ``fields`` blocks of a mapping, each value with its confidence and reason."""
-        lines = [f"# To be decided: {doubt}" for doubt in self.ambiguities]
-        lines += [f"# {note}" for note in self.notes]
+        lines = [f"# To be decided: {_one_line(doubt)}" for doubt in self.ambiguities]
+        lines += [f"# {_one_line(note)}" for note in self.notes]
         lines += ["source:", "  type: csv", f"  path: {_scalar(self.file)}"]
         for name, finding in self.findings.items():
             # The quote alone may really be null.
@@ -301,7 +301,9 @@ def destination_names(names: Sequence[str]) -> list[str]:
     taken: list[str] = []
     for position, name in enumerate(names, 1):
         plain = (
-            unicodedata.normalize("NFKD", name.replace("œ", "oe").replace("æ", "ae")).encode("ascii", "ignore").decode()
+            unicodedata.normalize("NFKD", name.lower().replace("œ", "oe").replace("æ", "ae"))
+            .encode("ascii", "ignore")
+            .decode()
         )
         slug = re.sub("[^a-z0-9]+", "_", plain.lower()).strip("_") or f"column_{position}"
         slug = f"c_{slug}" if slug[0].isdigit() else slug
@@ -317,8 +319,11 @@ def _scalar(value: Any) -> str:
     plain = isinstance(value, str) and re.fullmatch("[A-Za-zÀ-ÿ_][A-Za-zÀ-ÿ0-9_.()' -]*[A-Za-zÀ-ÿ0-9_)]", value)
     if plain and value.lower() not in ("null", "true", "false", "yes", "no", "on", "off"):
         return str(value)
-    return json.dumps(value, ensure_ascii=False)
+    # JSON leaves some characters as they are that YAML does not take.
+    return re.sub(
+        "[\x7f-\x9f\ufeff\ufffe\uffff]", lambda c: f"\\u{ord(c[0]):04x}", json.dumps(value, ensure_ascii=False)
+    )
 
 
 def _one_line(text: str) -> str:
-    return re.sub(r"[\x00-\x1f\x7f]+", " ", text)
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]+", " ", text)

@@ -19,7 +19,8 @@ _WESTERN = "cp1252"
 _RIVALS = ("cp850", "mac-roman", "cp437")
 """Single-byte encodings of the same languages, in which other bytes stand for the same letters."""
 _USUAL = frozenset("àâäáãåçéèêëíîïìñóôöòõúùûüœæßøÀÂÄÁÅÇÉÈÊËÍÎÏÑÓÔÖÚÙÛÜŒÆØ€°«»’‘“”–—…£§µ²³½ªº·©®™ \u00a0¿¡")
-_IN_WORDS = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿŒœ][²³½ªº°¿¡§µ©®][A-Za-zÀ-ÖØ-öø-ÿŒœ]")
+_IN_WORDS = re.compile("[A-Za-zÀ-ÖØ-öø-ÿŒœ][²³½ªº°¿¡§µ©®™…“”–—«»£€\u00a0](?=[a-zß-öø-ÿœ])|[a-zß-öø-ÿœ][À-ÖØ-ÞŒ]")
+"""Signs amid a word, and capitals within it: seen where another encoding's letters are read."""
 _FEW_BYTES = 64 * 1024
 _NO_START = bytes(range(0xC0))  # bytes that do not start a UTF-8 sequence
 
@@ -115,8 +116,10 @@ def _chain(data: bytes, rest: Iterable[bytes]) -> Iterable[bytes]:
 
 def _single_byte(lines: bytes) -> tuple[Finding, list[str]]:
     scores = {name: _plausible(lines, name) for name in (_WESTERN, *_RIVALS)}
-    best = max(scores, key=lambda name: (scores[name], name == _WESTERN))
-    runner_up = max(score for name, score in scores.items() if name != best)
+    best = max(scores, key=lambda name: scores[name])
+    text = lines.decode(best, "replace")
+    # Encodings that read the very same text are no rivals.
+    runner_up = max((s for name, s in scores.items() if lines.decode(name, "replace") != text), default=0.0)
     if scores[best] >= 0.9 and scores[best] - runner_up >= 0.2:
         doubts = _doubts(lines) if best == _WESTERN else []
         confidence = 0.95 if best == _WESTERN else 0.8
@@ -146,15 +149,16 @@ def _by_statistics(lines: bytes, fallback: str, score: float) -> tuple[Finding, 
     """Other languages: by letter frequencies, which never make certain."""
     from charset_normalizer import from_bytes
 
-    matches = from_bytes(lines)
-    names = list(dict.fromkeys(match.encoding for match in matches))[:3]
-    if not names:
+    readings: dict[str, str] = {}
+    for name in (*((fallback,) if score >= 0.5 else ()), *(match.encoding for match in from_bytes(lines))):
+        readings.setdefault(_excerpt(lines, name), name)
+    if not readings:
         return Finding(None, 0.0, "no encoding reads every byte"), ["encoding: none that we know reads every byte"]
-    shown = ", ".join(f"{name} reads {_excerpt(lines, name)!r}" for name in dict.fromkeys([*names, fallback]))
+    shown = ", ".join(f"{name} reads {text!r}" for text, name in list(readings.items())[:4])
     doubt = f"encoding: {shown}; which one is right?"
-    if score >= 0.9 or len(names) > 1:
+    if len(readings) > 1:
         return Finding(None, 0.4, "several encodings fit"), [doubt]
-    return Finding(names[0], 0.6, "letter frequencies"), [doubt]
+    return Finding(next(iter(readings.values())), 0.6, "letter frequencies"), [doubt]
 
 
 def _excerpt(lines: bytes, encoding: str) -> str:
