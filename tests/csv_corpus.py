@@ -171,7 +171,7 @@ def decimal_commas_without_header() -> Case:
     return Case(
         "two decimal commas a row: three columns by comma, two by semicolon",
         b"1,5;2,5\n3,5;4,5\n5,25;6,75\n",
-        {"delimiter": ";", "header_row": 0, "decimal": ",", "date_order": None},
+        {"delimiter": ";", "header_row": 0, "decimal": ","},
         {"column_1": "decimal(12,2)", "column_2": "decimal(12,2)"},
         {"column_1": "1.5", "column_2": "2.5"},
         records=3,
