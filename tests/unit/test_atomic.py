@@ -11,6 +11,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec.implementations import memory
 from sync_provider.connectors.files.atomic import atomic_write
 from sync_provider.connectors.files.root import FileRoot
 from sync_provider.core.errors import SyncConnectionError, SyncDataError
@@ -201,23 +202,26 @@ def test_a_remote_file_appears_whole_and_temporaries_go(tmp_path: Path) -> None:
     assert fs.ls("/atomic", detail=False) == ["/atomic/out.csv"]
 
 
-class BrokenStore:
-    """A remote store whose writes fail, as cloud libraries do: with exceptions of their own."""
-
-    class QuotaError(Exception):
-        pass
-
-    def __getattr__(self, name: str) -> object:
-        def fail(*_: object, **__: object) -> None:
-            raise self.QuotaError("bucket secret-name is over quota")
-
-        return fail
+class QuotaError(Exception):
+    """As cloud libraries have them: of no common base."""
 
 
-def test_errors_of_a_remote_store_are_translated(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", ["open", "write", "close", "mv"])
+def test_errors_of_a_remote_store_are_translated_and_the_old_file_stays(
+    monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    fs = fsspec.filesystem("memory")
+    fs.pipe("/atomic/out.csv", OLD)
     root = FileRoot("memory://atomic")
-    monkeypatch.setattr(root, "_fs", BrokenStore())
-    with pytest.raises(SyncConnectionError) as caught, atomic_write(root, root.resolve("out.csv")):
-        pass
+
+    def fail(*_: object, **__: object) -> None:
+        raise QuotaError("bucket secret-name is over quota")
+
+    target = type(fs) if step in ("open", "mv") else memory.MemoryFile
+    monkeypatch.setattr(target, step, fail)
+    with pytest.raises(SyncConnectionError) as caught, atomic_write(root, root.resolve("out.csv")) as file:
+        file.write(NEW)
     assert "QuotaError" in str(caught.value)
     assert "secret-name" not in str(caught.value)
+    monkeypatch.undo()
+    assert fs.cat("/atomic/out.csv") == OLD

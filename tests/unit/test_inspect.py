@@ -90,6 +90,12 @@ def test_a_binary_file_is_an_error() -> None:
         inspect_csv(bytes(range(256)) * 50)
 
 
+@pytest.mark.parametrize("magic", [b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"])
+def test_a_workbook_is_named_as_such(magic: bytes) -> None:
+    with pytest.raises(SyncDataError, match="workbook"):
+        inspect_csv(magic + b"a;b\n1;2\n")
+
+
 def test_utf8_is_proved_on_the_whole_file_and_not_on_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspect_module, "SAMPLE_BYTES", 4096)
     root = FileRoot(str(tmp_path))

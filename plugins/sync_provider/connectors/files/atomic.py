@@ -84,18 +84,21 @@ def _remote(root: FileRoot, location: Location, before_commit: Callable[[], None
     folder, _, name = location.path.rpartition("/")
     temporary = f"{folder}/.{name}.{uuid4().hex}{_SUFFIX}" if folder else f".{name}.{uuid4().hex}{_SUFFIX}"
     fs = root.file_system
+    file: Any = None
     try:
         with translating(location.name, "write"):
             if folder:
                 fs.makedirs(folder, exist_ok=True)
-            file = fs.open(temporary, "wb")
+            raw = _RemoteFile(location.name, fs.open(temporary, "wb"))
+        file = io.BufferedWriter(raw, _BUFFER_BYTES)
         yield cast("BinaryIO", file)
-        with translating(location.name, "write"):
-            file.close()
+        file.close()
         before_commit()
         with translating(location.name, "write"):
             fs.mv(temporary, location.path)
     except BaseException:
+        with contextlib.suppress(Exception):
+            file.close()
         with contextlib.suppress(Exception):
             fs.rm(temporary)
         raise
@@ -124,6 +127,28 @@ class _CheckedFile(io.FileIO):
                 hint="Free some space; the file there is unchanged.",
                 code="disk_full",
             ) from exc
+
+
+class _RemoteFile(io.RawIOBase):
+    """An fsspec file whose failures are SyncErrors, whatever library they come from."""
+
+    def __init__(self, shown_name: str, file: Any) -> None:
+        self._shown_name = shown_name
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        with translating(self._shown_name, "write"):
+            self._file.write(bytes(data))
+        return memoryview(data).nbytes
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            with translating(self._shown_name, "write"):
+                self._file.close()
 
 
 def _remove_strays(target: Path) -> None:

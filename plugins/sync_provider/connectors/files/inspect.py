@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SAMPLE_BYTES = 8 << 20
 _LAYOUT_CHARACTERS = 1 << 20
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 OPEN = "to be decided"
 """Stands in the YAML for a value that a person must decide; no mapping accepts it."""
 
@@ -120,6 +121,13 @@ def inspect_csv(data: bytes, name: str = "file.csv", *, complete: bool = True) -
 
 
 def _inspect(data: bytes, rest: Any, name: str, *, complete: bool) -> Inspection:
+    if data.startswith(_WORKBOOKS):
+        raise SyncDataError(
+            "this is a workbook, not delimited text",
+            where=Where(file=name),
+            hint="Declare type: excel.",
+            code="csv_binary",
+        )
     encoding, doubts = find_encoding(data, rest, complete=complete)
     codec = encoding.value or "latin-1"
     text = _decoded(data, codec, name, complete=complete)
