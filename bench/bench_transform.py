@@ -65,19 +65,20 @@ def fields(*, expressions: bool) -> list[ConversionField]:
 
 
 def measure(label: str, rows: int, bad: float, **options: object) -> None:
-    work = kept = refused = filtered = 0.0
+    work = cpu = kept = refused = filtered = 0.0
     expressions = bool(options.pop("expressions", False))
     with Conversion(fields(expressions=expressions), key=["d0"], timezone="Europe/Paris", **options) as conversion:  # type: ignore[arg-type]
         for raw in batches(rows, bad):
-            start = time.perf_counter()
+            start, started = time.perf_counter(), time.process_time()
             converted = conversion.convert(raw)
             work += time.perf_counter() - start
+            cpu += time.process_time() - started
             kept += converted.records.num_rows
             refused += len(converted.rejections)
             filtered += converted.filtered
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{label:32} {work:6.2f} s   kept {kept:.0f}, refused {refused:.0f}, filtered {filtered:.0f}; peak RSS {rss:.0f} MB"
+        f"{label:32} {work:6.2f} s (CPU {cpu:.2f} s)   kept {kept:.0f}, refused {refused:.0f}, filtered {filtered:.0f}; peak RSS {rss:.0f} MB"
     )
 
 
