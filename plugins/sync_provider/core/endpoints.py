@@ -45,7 +45,8 @@ class CsvEndpoint(FileEndpoint):
     date_order: Literal["ymd", "dmy", "mdy"] = "ymd"
     """Order of the parts of date and timestamp fields that have no expression. Years have four digits."""
     null_values: Items[str] = ()
-    """Texts that mean null besides an empty value that is not quoted (a quoted empty value is an empty text)."""
+    """Texts that mean null, quoted or not, besides an empty value that is not quoted (a quoted empty value is an empty
+    text, unless `""` is listed here)."""
     formulas: Literal["escape", "keep"] = "escape"
     """Writing: a text that a spreadsheet would run (`=…`, `+…`, `-…`, `@…`, tab, carriage return) gets a leading `'`,
     which is taken off again when we read the file. `keep` writes it as it is."""
