@@ -114,6 +114,10 @@ class Api:
         run: dict[str, Any] = self.request("GET", _run_path(dag_id, run_id))
         return run
 
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """A DAG's runs, oldest first."""
+        return list(self._pages(f"/api/v2/dags/{_quote(dag_id)}/dagRuns", "dag_runs", order_by="start_date"))
+
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         return list(self._pages(_run_path(dag_id, run_id) + "/taskInstances", "task_instances"))
 

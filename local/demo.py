@@ -74,23 +74,29 @@ def _empty(home: Path) -> None:
 
 
 def _run_all(airflow: LocalAirflow, api: Api, dag_ids: list[str]) -> list[Result]:
-    """Run DAGs side by side and report each as it ends."""
-    waiting = {}
+    """Run DAGs side by side and report each as it ends.
+
+    Once unpaused, a DAG with a schedule also runs by itself, perhaps before our run, which then finds the work done: the
+    oldest run is reported, unless another one failed.
+    """
+    waiting = set(dag_ids)
     for dag_id in dag_ids:
         api.unpause(dag_id)
-        waiting[dag_id] = api.trigger(dag_id)
+        api.trigger(dag_id)
     results: list[Result] = []
 
     def all_ended() -> bool:
-        for dag_id, run_id in list(waiting.items()):
-            run = api.run(dag_id, run_id)
-            if run["state"] in _ENDED:
-                del waiting[dag_id]
-                results.append(_report(api, run))
+        for dag_id in sorted(waiting):
+            runs = api.runs(dag_id)
+            if all(run["state"] in _ENDED for run in runs):
+                waiting.remove(dag_id)
+                results.append(_report(api, next((run for run in runs if run["state"] == "failed"), runs[0])))
         return not waiting
 
     airflow.wait_until(all_ended, timeout_s=_RUN_TIMEOUT_S)
-    results += [_report(api, api.run(dag_id, run_id)) for dag_id, run_id in waiting.items()]
+    for dag_id in sorted(waiting):
+        runs = api.runs(dag_id)
+        results.append(_report(api, next((run for run in runs if run["state"] not in _ENDED), runs[0])))
     return results
 
 
