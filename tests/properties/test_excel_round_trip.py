@@ -145,21 +145,20 @@ def test_workbooks_made_by_openpyxl_read_as_what_was_put_in(
     assert found == [[expected(v) for v in row] for row in grid if any(v is not None for v in row)]
 
 
-@given(grids)
+# This library formats whole columns, so a number among dates would be shown as a date, and rounds times to seconds.
+seconds = naive.map(lambda d: d.replace(microsecond=0))
+typed_rows = st.tuples(st.none() | plain_texts, st.none() | st.integers(-(10**14), 10**14), st.none() | seconds)
+
+
+@given(st.lists(typed_rows, max_size=10))
 def test_workbooks_made_by_rust_xlsxwriter_read_as_what_was_put_in(
-    tmp_path_factory: pytest.TempPathFactory, grid: list[list[Any]]
+    tmp_path_factory: pytest.TempPathFactory, grid: list[tuple[Any, ...]]
 ) -> None:
     directory = fresh(tmp_path_factory)
-    rows = [dict(zip("abc", row, strict=True)) for row in [["x", "y", "z"], *grid]]
+    rows = [dict(zip("abc", row, strict=True)) for row in [("x", None, None), *grid]]
     rustpy_xlsxwriter.write_worksheet(rows, str(directory / "book.xlsx"))
     found = [[row[name] for name in "abc"] for row in read(directory).rows][1:]
-    # It gives days the format of a date with a time.
-    wanted = [[expected(v) for v in row] for row in grid if any(v is not None for v in row)]
-    assert _without_midnight(found) == _without_midnight(wanted)
-
-
-def _without_midnight(rows: list[list[str | None]]) -> list[list[str | None]]:
-    return [[text and text.removesuffix("T00:00:00") for text in row] for row in rows]
+    assert found == [[expected(v) for v in row] for row in grid if any(v is not None for v in row)]
 
 
 STATES = st.dictionaries(

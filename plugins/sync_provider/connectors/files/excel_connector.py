@@ -180,7 +180,9 @@ class _Work:
                 file = cast("BinaryIO", stack.enter_context(tempfile.SpooledTemporaryFile(_SPOOL_BYTES)))
                 while chunk := self._tracked.read(1 << 20):
                     file.write(chunk)
-            self.plans = self._find(open_book(file, self._endpoint))
+            book = open_book(file, self._endpoint)
+            stack.callback(book.close)
+            self.plans = self._find(book)
             self._open = stack.pop_all()
 
     def finish(self) -> SourceFile:

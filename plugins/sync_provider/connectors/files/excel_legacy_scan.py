@@ -23,7 +23,7 @@ from sync_provider.connectors.files.excel_guard import (
     walk_xml,
 )
 
-MAX_CELLS = 20_000_000
+MAX_CELLS = 10_000_000
 """Cells between the first and the last one of a sheet, each of which takes 32 bytes while it is read."""
 MAX_XLS_BYTES = 512 << 20
 

@@ -57,6 +57,8 @@ class OpenBook(Protocol):
 
     def sheet(self, sheet: Sheet) -> OpenSheet: ...
 
+    def close(self) -> None: ...
+
 
 def open_book(file: BinaryIO, endpoint: ExcelEndpoint) -> OpenBook:
     """Open a workbook for reading.
@@ -86,6 +88,9 @@ class XlsxBook:
         if self._strings is None:
             self._strings = shared_strings(self.book)
         return XlsxSheet(self.book, sheet, CellReader(self.book, self._endpoint, sheet.name, self._strings))
+
+    def close(self) -> None:
+        """The file belongs to who opened it."""
 
 
 @dataclass(slots=True)
