@@ -5,14 +5,14 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest
 FAST := tests/unit tests/contract tests/properties
-SCHEMA := include/mappings/mapping.schema.json
+GENERATED := --output include/mappings/mapping.schema.json --docs docs/mapping.md
 
 HOST ?= 127.0.0.1
 PORT ?= 8000
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run demo test check test-long lint bench clean
+.PHONY: help venv run demo test check test-long lint generate bench clean
 
 help: ## list these commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -41,8 +41,11 @@ lint: venv ## formatting, types, layers, mappings, generated files, file lengths
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/airflow-sync lint
-	$(VENV)/bin/airflow-sync schema --check
+	$(VENV)/bin/airflow-sync schema --check $(GENERATED)
 	$(PY) -m local.budget
+
+generate: venv ## write the mapping's JSON Schema and reference page anew
+	$(VENV)/bin/airflow-sync schema $(GENERATED)
 
 bench: venv ## time the engine beside its peers; results in bench/results/
 	@exec $(PY) bench/run.py
