@@ -131,6 +131,8 @@ def get(
 
 
 def typed(raw: Any, column: TargetColumn) -> Any:
+    if isinstance(raw, datetime) and raw.tzinfo is None:
+        return raw.replace(tzinfo=UTC)
     if isinstance(raw, str) and column.type.kind not in ("string", "json"):
         return read_text(raw, column.type, UTC)
     return raw

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from sql_support import Postgres, columns, get, inserts, put, table
+from sync_provider.connectors.base import CursorRange
 from sync_provider.core.errors import SyncDataError
 
 pytestmark = pytest.mark.postgres
@@ -156,3 +157,34 @@ def test_a_trigger_that_swallows_records_is_noticed(postgres: Postgres) -> None:
     with pytest.raises(SyncDataError, match=r"holds 1 records|took 1 records"):
         put(table(postgres.connection), TARGET, *inserts([row("c", 1), row("d", 2)]), mode="replace")
     assert postgres.run("SELECT code FROM clients") == [("a",)]
+
+
+def test_times_without_a_zone_are_local_to_the_mapping(postgres: Postgres) -> None:
+    target = columns(code="string", at="timestamp")
+    postgres.run(
+        "CREATE TABLE clients (code text PRIMARY KEY, at timestamp)",
+        "INSERT INTO clients VALUES ('a', '2024-07-01 12:00')",
+    )
+    summer, second_time = datetime(2024, 7, 1, 10, tzinfo=UTC), datetime(2024, 10, 27, 1, 30, tzinfo=UTC)
+    changes = [
+        ("update", {"code": "a", "at": summer.replace(hour=11)}, {"code": "a", "at": summer}),
+        ("insert", {"code": "b", "at": second_time}, None),
+        ("insert", {"code": "c", "at": datetime(9999, 12, 31, 23, 30, tzinfo=UTC)}, None),
+    ]
+    result = put(table(postgres.connection), target, *changes, timezone="Europe/Paris")
+    assert (result.updated, result.deferred_keys) == (1, [])
+    assert [(r.key, r.field) for r in result.rejections] == [("b", "at"), ("c", "at")]
+    assert postgres.run("SELECT at::text FROM clients") == [("2024-07-01 13:00:00",)]
+
+
+def test_bounds_on_times_without_a_zone_lose_no_record_wherever_the_mapping_is(postgres: Postgres) -> None:
+    target = columns(code="string", at="timestamp")
+    postgres.run(
+        "CREATE TABLE clients (code text, at timestamp)", "INSERT INTO clients VALUES ('a', '2024-07-01 00:00')"
+    )
+    for offset in range(-12, 15):
+        instant = datetime(2024, 7, 1, tzinfo=UTC) - timedelta(hours=offset)
+        bounds = CursorRange(
+            column="at", since=instant.isoformat(), until=(instant + timedelta(microseconds=1)).isoformat()
+        )
+        assert len(get(table(postgres.connection), target, cursor=bounds)) == 1

@@ -138,3 +138,35 @@ def test_text_that_is_no_utf_8_is_an_error_without_the_text(sqlite: Sqlite) -> N
     with pytest.raises(SyncDataError, match="no UTF-8") as caught:
         get(table(sqlite.connection), columns(code="string", n="string"))
     assert "secr" not in str(caught.value)
+
+
+PARIS = "Europe/Paris"
+SUMMER = datetime(2024, 7, 1, 10, 0, tzinfo=UTC)
+SECOND_TIME = datetime(2024, 10, 27, 1, 30, tzinfo=UTC)  # clocks in Paris show 02:30 again
+
+
+def test_times_keep_to_the_column_s_habit_of_naming_a_zone_or_not(sqlite: Sqlite) -> None:
+    target = columns(code="string", at="timestamp")
+    sqlite.run(
+        "CREATE TABLE clients (code TEXT PRIMARY KEY, at DATETIME)",
+        "INSERT INTO clients VALUES ('a', '2024-07-01 12:00:00')",
+    )
+    changes = [
+        ("update", {"code": "a", "at": SUMMER.replace(hour=11)}, {"code": "a", "at": SUMMER}),
+        ("insert", {"code": "b", "at": SECOND_TIME}, None),
+    ]
+    result = put(table(sqlite.connection), target, *changes, timezone=PARIS)
+    assert (result.updated, result.deferred_keys) == (1, [])
+    assert [(r.key, r.field) for r in result.rejections] == [("b", "at")]
+    assert "show this time twice" in result.rejections[0].message
+    assert sqlite.run("SELECT at FROM clients") == [("2024-07-01 13:00:00",)]
+
+
+def test_times_in_our_own_tables_are_instants(sqlite: Sqlite) -> None:
+    target = columns(code="string", at="timestamp")
+    rows = [{"code": "a", "at": SECOND_TIME}, {"code": "b", "at": SUMMER.replace(microsecond=120)}]
+    assert put(table(sqlite.connection), target, *inserts(rows), timezone=PARIS).rejections == []
+    cells = [("2024-10-27 01:30:00+00:00",), ("2024-07-01 10:00:00.000120+00:00",)]
+    assert sqlite.run("SELECT at FROM clients") == cells
+    assert sqlite.run("SELECT datetime(at) FROM clients WHERE code = 'a'") == [("2024-10-27 01:30:00",)]
+    assert get(table(sqlite.connection), target) == rows

@@ -246,5 +246,6 @@ def _spelt(part: Any) -> str:
     if isinstance(part, bool):
         return "true" if part else "false"
     if isinstance(part, datetime):
-        return part.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        text = part.replace(tzinfo=None).isoformat()
+        return (text.rstrip("0") if part.microsecond else text) + "Z"
     return part.isoformat() if isinstance(part, date) else str(part) if not isinstance(part, Decimal) else f"{part:f}"

@@ -41,6 +41,7 @@ class Storage:
         precision: digits in all, for numeric; None is unbounded.
         scale: digits after the point, for numeric.
         fraction: digits after the second, for times.
+        zone: IANA name of the zone in which the column's times are meant, where they name none; None: they are instants.
         labels: the texts an enum allows.
     """
 
@@ -51,6 +52,7 @@ class Storage:
     precision: int | None = None
     scale: int | None = None
     fraction: int = 6
+    zone: str | None = None
     labels: tuple[str, ...] = ()
 
 

@@ -22,7 +22,7 @@ from sync_provider.connectors.base import (
 )
 from sync_provider.connectors.sql.catalog import Column, Table, TableName, nearest, pick
 from sync_provider.connectors.sql.database import Database
-from sync_provider.connectors.sql.engine_url import kind_of
+from sync_provider.connectors.sql.engine_url import kind_of, secrets_of
 from sync_provider.connectors.sql.faults import translated
 from sync_provider.connectors.sql.reading import selection_for, wrapped
 from sync_provider.connectors.sql.writing import write
@@ -164,7 +164,7 @@ class SqlConnector:
         return "the query" if self._name is None else str(self._name)
 
     def _translated(self) -> AbstractContextManager[None]:
-        return translated(self._where, self._connection.password)
+        return translated(self._where, secrets_of(self._connection))
 
     def _found(self, name: TableName) -> Table:
         table = self._database.find(name)

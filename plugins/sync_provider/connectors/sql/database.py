@@ -119,6 +119,10 @@ class Database(Protocol):
         self, table: Table, columns: Sequence[Column], schema: pa.Schema, key: Sequence[str]
     ) -> Statements: ...
 
+    def is_local(self, table: Table, column: Column) -> bool:
+        """Whether the times that a column holds name no zone."""
+        ...
+
     def refusal(self, column: Column, type: LogicalType) -> str | None: ...  # noqa: A002 - the word of the mapping
 
     def refused(self, array: pa.Array, column: Column, type: LogicalType) -> Iterator[Misfit]: ...  # noqa: A002

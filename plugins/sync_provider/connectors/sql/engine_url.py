@@ -119,6 +119,12 @@ def sqlalchemy_url(connection: ConnectionInfo) -> URL:
     return url
 
 
+def secrets_of(connection: ConnectionInfo) -> tuple[str, ...]:
+    """Every text of a connection that no message may hold."""
+    in_url = str(_url(connection).password or "") if _has_url(connection) else ""
+    return (*connection.secrets(), *([in_url] if in_url else []))
+
+
 def _has_url(connection: ConnectionInfo) -> bool:
     return any(connection.extra.get(key) for key in _URL_KEYS)
 

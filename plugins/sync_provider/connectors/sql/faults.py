@@ -41,7 +41,7 @@ _CONNECT_TEXTS = {
 
 
 @contextmanager
-def translated(endpoint: str, secret: str | None = None) -> Iterator[None]:
+def translated(endpoint: str, secrets: tuple[str, ...] = ()) -> Iterator[None]:
     """Turn driver errors raised inside into SyncErrors about ``endpoint``; SyncErrors and `RowFault` pass unchanged."""
     try:
         yield
@@ -52,7 +52,7 @@ def translated(endpoint: str, secret: str | None = None) -> Iterator[None]:
             fault.message, where=Where(endpoint=endpoint, field=fault.field), code="constraint"
         ) from fault
     except Exception as error:
-        fault_or_error = classify(error, secret)
+        fault_or_error = classify(error, secrets)
         if fault_or_error is None:
             raise
         if isinstance(fault_or_error, RowFault):
@@ -62,12 +62,14 @@ def translated(endpoint: str, secret: str | None = None) -> Iterator[None]:
         raise fault_or_error.at(endpoint=endpoint) from error
 
 
-def classify(error: BaseException, secret: str | None = None) -> SyncError | RowFault | None:
+def classify(error: BaseException, secrets: tuple[str, ...] = ()) -> SyncError | RowFault | None:
     """What a driver's error means; None if it is none."""
     original = getattr(error, "orig", None)
     found = _classify(original if isinstance(original, BaseException) else error)
-    if found is not None and secret:
-        found.message = found.message.replace(secret, "***")
+    if found is not None:
+        for secret in secrets:
+            found.message = found.message.replace(secret, "***")
+        found.args = (found.message,)
     return found
 
 

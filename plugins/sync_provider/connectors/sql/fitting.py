@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sync_provider.connectors.sql.catalog import Column
+from sync_provider.connectors.sql.values import local_time, not_telling
 from sync_provider.core.schema import LogicalType
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 _MAX_EXACT_INTEGER = 2**53
+_DAY_US = 86_400_000_000.0
 _DAYS = (-719162, 2932896)  # 0001-01-01 and 9999-12-31, counted from 1970-01-01
 
 
@@ -50,13 +52,23 @@ def _misfits(array: pa.Array, column: Column, type: LogicalType) -> Iterator[Mis
         days = array.cast("int32")
         yield Misfit(_outside(days, *_DAYS), "constraint", "the date is outside the years 1 to 9999")
     if type.kind == "timestamp":
-        seconds = pc.floor(pc.divide(array.cast("int64").cast("float64", safe=False), 86_400_000_000.0))
+        seconds = pc.floor(pc.divide(array.cast("int64").cast("float64", safe=False), _DAY_US))
         yield Misfit(_outside(seconds, *_DAYS), "constraint", "the time is outside the years 1 to 9999")
         if storage.fraction < 6:
             step = 10 ** (6 - storage.fraction)
             micros = array.cast("int64")
             off = pc.not_equal(pc.multiply(pc.divide(micros, step), step), micros)
             yield Misfit(off, "constraint", f"the column keeps {storage.fraction} digits of a second")
+        if storage.zone is not None:
+            yield Misfit(
+                not_telling(array, storage.zone),
+                "constraint",
+                f"clocks in {storage.zone} show this time twice, and the column keeps no zone",
+            )
+            local = pc.floor(
+                pc.divide(local_time(array, storage.zone).cast("int64").cast("float64", safe=False), _DAY_US)
+            )
+            yield Misfit(_outside(local, *_DAYS), "constraint", "the local time is outside the years 1 to 9999")
     if storage.family in ("text", "enum", "uuid") and type.kind in ("string", "json"):
         yield from _text(array, column)
     elif storage.family == "integer":

@@ -10,7 +10,7 @@ from sync_provider.connectors.base import OLD, OP, WriteRequest
 from sync_provider.connectors.sql.catalog import Column
 from sync_provider.connectors.sql.database import Database
 from sync_provider.connectors.sql.statements import DELETE, INSERT, OPS
-from sync_provider.connectors.sql.values import key_text
+from sync_provider.core.canonical import write_text
 from sync_provider.core.errors import SyncDataError
 from sync_provider.core.report import Rejection
 
@@ -104,7 +104,7 @@ class Intake:
                         rule=misfit.rule,
                         message=misfit.message,
                         field=each.name,
-                        value=None if value is None else key_text(value),
+                        value=None if value is None else write_text(value),
                         key=self._key(news, row),
                     )
                     found.append((row, rejection))
@@ -115,4 +115,4 @@ class Intake:
     def _key(self, news: Sequence[pa.Array], row: int) -> str | None:
         names = [each.name for each in self._request.columns]
         parts = [news[names.index(name)][row].as_py() for name in self._request.key]
-        return None if not parts or None in parts else "|".join(key_text(part) for part in parts)
+        return None if not parts or None in parts else "|".join(write_text(part) for part in parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sync_provider.connectors.base import ROW, ColumnRequest, CursorRange, RawBatch
+from sync_provider.connectors.base import ROW, CursorRange, RawBatch
 from sync_provider.connectors.sql.catalog import Column
 from sync_provider.connectors.sql.database import Selection
 from sync_provider.connectors.sql.reading import literal, raw_records
@@ -39,8 +39,8 @@ def select(conninfo: str, selection: Selection) -> Iterator[RawBatch]:
 
 
 def _query(selection: Selection) -> str:
-    picks = [f"{_expression(column, request)} AS c{i}" for i, (column, request) in enumerate(selection.columns)]
-    doubts = [test for column, request in selection.columns if (test := _doubt(column))]
+    picks = [f"{_expression(column)} AS c{i}" for i, (column, _) in enumerate(selection.columns)]
+    doubts = [test for column, _ in selection.columns if (test := _doubt(column))]
     cases = " ".join(f"WHEN {test} THEN {i}" for i, test in enumerate(_doubts(selection)) if test)
     picks.append(f"CASE {cases} END AS bad" if doubts else "NULL::int4 AS bad")
     query = f"SELECT {', '.join(picks)} FROM {selection.relation}"  # noqa: S608
@@ -60,7 +60,9 @@ def _bounds(name: str, cursor: CursorRange, column: Column, kind: LogicalType) -
             continue
         family = column.storage.family
         if family == "timestamp":
-            yield f"{name} {sign} (CAST({literal(text)} AS timestamptz) AT TIME ZONE 'UTC')"
+            # What it means is the mapping's to say: every zone is within these hours of UTC, and the engine looks again.
+            slack = "- interval '12 hours'" if sign == ">=" else "+ interval '14 hours'"
+            yield f"{name} {sign} (CAST({literal(text)} AS timestamptz) AT TIME ZONE 'UTC') {slack}"
         elif family == "timestamptz" or (family == "date" and kind.kind == "timestamp"):
             yield f"{name} {sign} CAST({literal(text)} AS timestamptz)"
         elif family == "text" and kind.kind != "string":
@@ -72,15 +74,13 @@ def _bounds(name: str, cursor: CursorRange, column: Column, kind: LogicalType) -
             yield f"{name} {sign} CAST({literal(text)} AS {column.declared})"
 
 
-def _expression(column: Column, request: ColumnRequest) -> str:
+def _expression(column: Column) -> str:
     """A column as something that arrives in Arrow exactly; what has no exact Arrow form comes as text."""
     name = quoted(column.name)
     doubt = _doubt(column)
     storage = column.storage
     shown = name
     match storage.family:
-        case "timestamp" if not request.verbatim:
-            shown = f"({name} AT TIME ZONE 'UTC')"
         case "float" if storage.bits == 32:
             # The double that is spelt alike: 0.1, not 0.10000000149011612.
             shown = f"CAST(CAST({name} AS text) AS float8)"

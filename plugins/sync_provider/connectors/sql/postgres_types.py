@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sync_provider.connectors.sql.catalog import Column, Storage
 from sync_provider.connectors.sql.fitting import Misfit, misfits
-from sync_provider.connectors.sql.values import array_text
+from sync_provider.connectors.sql.values import array_text, local_time
 from sync_provider.core.schema import MAX_PRECISION, LogicalType
 
 if TYPE_CHECKING:
@@ -120,15 +120,13 @@ def refused(array: pa.Array, column: Column, type: LogicalType) -> Iterator[Misf
 
 def stored(array: pa.Array, column: Column, type: LogicalType) -> pa.Array:  # noqa: A002
     """A typed column in the Arrow type that is staged for the column."""
-    import pyarrow as pa
-
     family = column.storage.family
     if family == "text" and type.kind not in ("string", "json"):
         return array_text(array, type)
     if family == "numeric" and type.kind == "double":
         return array_text(array, type)
     if family == "timestamp":
-        return array.cast(pa.timestamp("us"))
+        return local_time(array, column.storage.zone or "UTC")
     return array
 
 

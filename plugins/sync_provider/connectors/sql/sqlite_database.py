@@ -26,6 +26,7 @@ from sync_provider.connectors.sql.sqlite_reading import select
 from sync_provider.connectors.sql.sqlite_session import SqliteSession
 from sync_provider.connectors.sql.sqlite_statements import SqliteStatements
 from sync_provider.connectors.sql.statements import Statements, quoted
+from sync_provider.connectors.sql.values import names_no_zone
 from sync_provider.core.schema import LogicalType
 
 if TYPE_CHECKING:
@@ -143,6 +144,15 @@ class SqliteDatabase:
             key=tuple(names.index(name) for name in key),
             indexed=table.is_unique(key),
         )
+
+    def is_local(self, table: Table, column: Column) -> bool:
+        if not table.exists:
+            return False
+        name = quoted(column.name)
+        statement = f"SELECT {name} FROM {self.relation(table.name)} WHERE typeof({name}) = 'text' LIMIT 1"  # noqa: S608
+        with closing(self._open()) as db:
+            row = db.execute(statement).fetchone()
+        return row is not None and names_no_zone(row[0])
 
     def refusal(self, column: Column, type: LogicalType) -> str | None:  # noqa: A002 - the word of the mapping
         return sqlite_types.refusal(column, type)

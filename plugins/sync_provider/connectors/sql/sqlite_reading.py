@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sync_provider.connectors.base import ColumnRequest, CursorRange, RawBatch
@@ -17,7 +17,7 @@ from sync_provider.connectors.sql.database import Selection
 from sync_provider.connectors.sql.reading import literal, raw_records
 from sync_provider.connectors.sql.sqlite_types import affinity
 from sync_provider.connectors.sql.statements import quoted
-from sync_provider.connectors.sql.values import column_text
+from sync_provider.connectors.sql.values import cell_text, column_text, names_no_zone
 from sync_provider.core.canonical import read_text
 from sync_provider.core.errors import SyncDataError, Where
 from sync_provider.core.schema import LogicalType
@@ -190,12 +190,10 @@ class _Bound:
     def _value(self, cell: Any) -> Any:
         if self._kind.kind == "integer" and type(cell) is int:
             return cell
-        if self._kind.kind == "timestamp" and isinstance(cell, str) and len(cell) in (19, 26):
-            try:
-                return datetime.fromisoformat(cell).replace(tzinfo=UTC)
-            except ValueError:
-                return _UNREADABLE
-        text = column_text([cell], self._kind.kind)[0].as_py()
+        if self._kind.kind == "timestamp" and names_no_zone(cell):
+            # What it means is the mapping's to say; `_where` has bounded it by the day.
+            return _UNREADABLE
+        text = cell_text(cell, self._kind.kind)
         if text is None:
             return None
         try:

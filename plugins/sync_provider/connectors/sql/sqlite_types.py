@@ -13,9 +13,12 @@ decimal(p,s)   DECIMAL_TEXT(p,s)        canonical text: exact, but compares as t
 double         REAL                     float
 boolean        BOOLEAN                  0 or 1
 date           DATE                     text ``2024-12-31``
-timestamp      TIMESTAMP                text ``2024-12-31 23:59:59`` in UTC, with ``.123456`` where there is a fraction
+timestamp      TIMESTAMP                text ``2024-12-31 23:59:59+00:00``, with ``.123456`` where there is a fraction: sorts as
+                                        text, and SQLite's own functions and Python read it
 json           JSON_TEXT                text
 =============  =======================  =============================================================================
+
+Where the times that a column holds already name no zone, ours name none either, and are local to the mapping's zone.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from sync_provider.connectors.sql.catalog import Column, Storage
 from sync_provider.connectors.sql.fitting import Misfit, misfits
-from sync_provider.connectors.sql.values import array_text, utc_text
+from sync_provider.connectors.sql.values import array_text, local_time, plain_time
 from sync_provider.core.schema import MAX_PRECISION, LogicalType
 
 if TYPE_CHECKING:
@@ -121,13 +124,17 @@ def refused(array: pa.Array, column: Column, type: LogicalType) -> Iterator[Misf
 def stored(array: pa.Array, column: Column, type: LogicalType) -> pa.Array:  # noqa: A002
     """A typed column as integers, floats and texts that the column keeps unchanged."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     family = column.storage.family
     match type.kind:
         case "boolean":
             return array.cast(pa.string()) if family == "text" else array.cast(pa.int64())
         case "timestamp":
-            return utc_text(array)
+            zone = column.storage.zone
+            if zone is not None:
+                return plain_time(local_time(array, zone))
+            return pc.binary_join_element_wise(plain_time(array), "+00:00", "")
         case "decimal":
             return array_text(array, type)
         case "double":

@@ -1,7 +1,7 @@
 """Cells of a database ↔ canonical text (`connectors.base`). No I/O.
 
-A timestamp without a zone in a SQL column is taken as UTC, in both directions: a database's clock functions give UTC, and what
-we write must read back as it was.
+A time without a zone stays one when it is read; the mapping's `timezone` says what it means. What we write names its zone wherever
+the column can.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sync_provider.core.canonical import read_text
+from sync_provider.core.canonical import named_zone, read_text, write_text
 from sync_provider.core.schema import LogicalType
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ZONED = re.compile(r"(Z|[+-]\d{2}(:?\d{2})?)$")
-_ISO_TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)\s*(Z|[+-]\d{2}(?::?\d{2})?)?")
+_OFFSET = r"Z|[+-]\d{2}(?::?\d{2})?"
+_ISO_TIME = re.compile(rf"(\d{{4}}-\d{{2}}-\d{{2}})[T ](\d{{2}}:\d{{2}}(?::\d{{2}}(?:\.\d{{1,6}})?)?)\s*({_OFFSET})?")
 _BOOLEANS = {"1": "true", "t": "true", "true": "true", "0": "false", "f": "false", "false": "false"}
 
 
@@ -38,7 +38,7 @@ def cell_text(cell: Any, kind: str) -> str | None:
     if isinstance(cell, int | float | Decimal):
         return _number_cell(cell, kind)
     if isinstance(cell, datetime):
-        return key_text(cell.replace(tzinfo=UTC) if cell.tzinfo is None else cell.astimezone(UTC))
+        return write_text(cell)
     if isinstance(cell, dict | list):
         return json.dumps(cell, ensure_ascii=False)
     return str(cell)
@@ -48,9 +48,7 @@ def _text_cell(cell: str, kind: str) -> str:
     if kind == "boolean":
         return _BOOLEANS.get(cell.lower(), cell)
     if kind == "timestamp" and (match := _ISO_TIME.fullmatch(cell)):
-        return f"{match[1]}T{match[2]}{match[3] or 'Z'}"
-    if kind == "timestamp" and re.fullmatch(r"\d{4}-\d{2}-\d{2}", cell):
-        return f"{cell}T00:00:00Z"
+        return f"{match[1]}T{match[2]}{match[3] or ''}"
     return cell
 
 
@@ -69,26 +67,19 @@ def _number_cell(cell: float | Decimal, kind: str) -> str:
     return format(Decimal(repr(cell)), "f")
 
 
-def key_text(value: Any) -> str:
-    """One typed value of a key as the engine spells it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    if isinstance(value, date):
-        return value.isoformat()
-    return str(value)
+def meaning(cell: Any, type: LogicalType, zone: str) -> Any:  # noqa: A002 - the word of the mapping
+    """What a cell means under the declared type, so that spellings of one value compare as equal.
 
-
-def meaning(cell: Any, type: LogicalType) -> Any:  # noqa: A002 - the word of the mapping
-    """What a cell means under the declared type, so that spellings of one value compare as equal."""
+    Args:
+        cell: as the driver gives it.
+        type: the declared type.
+        zone: IANA name of the zone of times that name none.
+    """
     text = cell_text(cell, type.kind)
     if text is None:
         return None
     try:
-        value = read_text(text, type, UTC)
+        value = read_text(text, type, named_zone(zone))
     except ValueError:
         return text
     return json.dumps(json.loads(value), sort_keys=True) if type.kind == "json" and value is not None else value
@@ -110,6 +101,12 @@ def column_text(cells: Sequence[Any], kind: str) -> pa.Array:
     return pa.array([cell_text(cell, kind) for cell in cells], pa.string())
 
 
+def names_no_zone(cell: Any) -> bool:
+    """Whether a cell is a text with a day and a time but no zone."""
+    match = _ISO_TIME.fullmatch(cell) if isinstance(cell, str) else None
+    return match is not None and match[3] is None
+
+
 def _plain_times(cells: Sequence[Any]) -> pa.Array | None:
     """The spelling that we write to SQLite, converted all at once; None if the column holds any other."""
     import pyarrow as pa
@@ -119,11 +116,12 @@ def _plain_times(cells: Sequence[Any]) -> pa.Array | None:
         texts = pa.array(cells, pa.string())
     except (pa.ArrowTypeError, pa.ArrowInvalid):
         return None
-    plain = pc.match_substring_regex(texts, r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z?$")
+    plain = pc.match_substring_regex(
+        texts, rf"^\d{{4}}-\d{{2}}-\d{{2}}[T ]\d{{2}}:\d{{2}}:\d{{2}}(\.\d{{1,6}})?({_OFFSET})?$"
+    )
     if not pc.all(plain, min_count=0).as_py():
         return None
-    start, rest = pc.utf8_slice_codeunits(texts, 0, 10), pc.utf8_rtrim(pc.utf8_slice_codeunits(texts, 11), "Z")
-    return pc.binary_join_element_wise(start, pc.binary_join_element_wise(rest, "", "Z"), "T")
+    return pc.binary_join_element_wise(pc.utf8_slice_codeunits(texts, 0, 10), pc.utf8_slice_codeunits(texts, 11), "T")
 
 
 def _plain_numbers(cells: Sequence[Any]) -> pa.Array | None:
@@ -151,19 +149,37 @@ def array_text(array: pa.Array, type: LogicalType) -> pa.Array:  # noqa: A002 - 
             return texts
         return pa.array([None if v is None else format(v, "f") for v in array.to_pylist()], pa.string())
     if type.kind == "timestamp":
-        return pc.binary_join_element_wise(pc.replace_substring(utc_text(array), " ", "T"), "", "Z")
+        return pc.binary_join_element_wise(pc.replace_substring(plain_time(array), " ", "T"), "", "Z")
     if type.kind == "double":
         return pa.array([None if v is None else repr(v) for v in array.to_pylist()], pa.string())
     return array.cast(pa.string())
 
 
-def utc_text(array: pa.Array) -> pa.Array:
-    """Instants as ``2024-12-31 23:59:59`` in UTC, with six digits of fraction only where there is one.
-
-    This is SQLite's own spelling: it sorts as text, and SQLite's date functions and most libraries read it.
-    """
+def plain_time(array: pa.Array) -> pa.Array:
+    """Timestamps as they stand, as ``2024-12-31 23:59:59``, with six digits of fraction only where there is one."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     texts = array.cast(pa.timestamp("us")).cast(pa.string())
     return pc.if_else(pc.ends_with(texts, ".000000"), pc.utf8_slice_codeunits(texts, 0, 19), texts)
+
+
+def local_time(array: pa.Array, zone: str) -> pa.Array:
+    """Instants as what clocks in ``zone`` show (an IANA name)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.local_timestamp(array.cast(pa.timestamp("us", zone)))
+
+
+def not_telling(array: pa.Array, zone: str) -> pa.Array:
+    """Mask of the instants that clocks in ``zone`` show a second time: their local time would not lead back to them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    local = local_time(array, zone)
+    back = [
+        pc.assume_timezone(local, zone, ambiguous=side, nonexistent=side).cast(pa.int64())
+        for side in ("earliest", "latest")
+    ]
+    return pc.not_equal(back[0], back[1])

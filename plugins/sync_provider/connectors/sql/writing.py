@@ -11,6 +11,7 @@ lose. On PostgreSQL readers are not even made to wait; other writers are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Self
@@ -21,7 +22,8 @@ from sync_provider.connectors.sql.database import Database, Session
 from sync_provider.connectors.sql.faults import RowFault
 from sync_provider.connectors.sql.intake import Intake
 from sync_provider.connectors.sql.statements import DELETE, EVERY, INSERT, UPDATE, Statements, among, span
-from sync_provider.connectors.sql.values import key_text, meaning
+from sync_provider.connectors.sql.values import meaning
+from sync_provider.core.canonical import write_text
 from sync_provider.core.errors import SyncDataError, Where
 from sync_provider.core.report import Rejection
 
@@ -93,7 +95,12 @@ def _columns(database: Database, table: Table, request: WriteRequest) -> list[Co
                 hint="Change the field's type in the mapping, or the column's.",
                 code="column_incompatible",
             )
-    return columns
+    return [
+        replace(column, storage=replace(column.storage, zone=request.timezone))
+        if wanted.type.kind == "timestamp" and database.is_local(table, column)
+        else column
+        for column, wanted in zip(columns, request.columns, strict=True)
+    ]
 
 
 def _check_required(table: Table, columns: Sequence[Column], intake: Intake) -> None:
@@ -278,8 +285,9 @@ class _Work:
         self.result.deferred_keys.extend(self._keys(sorted(set(moved)), KEY_SEPARATOR).values())
 
     def _alike(self, there: Sequence[object], staged: Sequence[object]) -> bool:
+        zone = self._request.timezone
         return all(
-            a == b or meaning(a, column.type) == meaning(b, column.type)
+            a == b or meaning(a, column.type, zone) == meaning(b, column.type, zone)
             for a, b, column in zip(there, staged, self._request.columns, strict=True)
         )
 
@@ -290,7 +298,8 @@ class _Work:
         for part in _handfuls(numbers):
             for number, *cells in self._session.rows(self._statements.keys(among(part))):
                 found[number] = separator.join(
-                    key_text(meaning(cell, type_)) for cell, type_ in zip(cells, types, strict=True)
+                    write_text(meaning(cell, type_, self._request.timezone))
+                    for cell, type_ in zip(cells, types, strict=True)
                 )
         return found
 
