@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from sync_provider.engine.places import StoredFile
     from sync_provider.engine.store import Store
 
-# A run that shows no sign of life for so long is over: no task may run longer without renewing anything.
+# A run that shows no sign of life for so long is over; one that waits for a person's approval may wait longer.
 LOST_AFTER = timedelta(days=2)
+UNANSWERED_AFTER = timedelta(days=30)
 # A file being written is younger than this.
 UNFINISHED_AFTER = timedelta(days=1)
 
@@ -60,7 +61,8 @@ def clean(
         history_retention: how long a finished run is known.
     """
     now = clock.now()
-    lost = ledger.runs.lost(LOST_AFTER)
+    unanswered = {run.id for run in ledger.runs.lost(UNANSWERED_AFTER)}
+    lost = [r for r in ledger.runs.lost(LOST_AFTER) if r.id in unanswered or not _may_wait(ledger, r.id)]
     for run in lost:
         error = SyncDataError(
             "The run stopped without a word: its worker was killed or its machine went down",
@@ -80,6 +82,12 @@ def clean(
         rejections=purged.rejections,
         events=purged.events,
     )
+
+
+def _may_wait(ledger: Ledger, run_id: str) -> bool:
+    """Whether the last that happened was a plan: then a person may have been asked."""
+    newest = max(ledger.runs.phases(run_id), key=lambda row: row.number, default=None)
+    return newest is not None and newest.phase == "plan" and newest.state == "succeeded"
 
 
 def _remove_staged(ledger: Ledger, store: Store, before: datetime) -> int:

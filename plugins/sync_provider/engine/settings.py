@@ -88,7 +88,7 @@ OPTIONS: tuple[Option, ...] = (
         kind="list",
         default="",
         description="Keys of the store and of rejected values, separated by commas: the first encrypts, all decrypt. Make one with `airflow-sync keys new`. Required unless `demo` is true.",
-        example="kq9x0v0pYkS9y0i8m2J1r8Yk7nq4w5x6c7v8b9n0m1Q=,older-key",
+        example="<new key>,<older key>",
         sensitive=True,
     ),
     Option(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 from sync_provider.engine.crypto import Cipher, new_key
 from sync_provider.engine.ledger import Ledger, Run
 
@@ -45,6 +46,11 @@ def cipher() -> Cipher:
 @pytest.fixture
 def ledger(url: str, clock: MovableClock, cipher: Cipher) -> Iterator[Ledger]:
     with Ledger.open(url, cipher, clock) as opened:
+        if url.startswith("sqlite"):
+            # Nobody cuts the power in these tests, and waiting for the disk is most of their time.
+            engine = opened._database.engine
+            sa.event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
+            engine.dispose()
         yield opened
 
 

@@ -76,7 +76,7 @@ def test_an_inserted_row_is_named(ledger, chain):
     assert chain.verify().number == 4
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings.default.max_examples // 6, suppress_health_check=list(HealthCheck))
 @given(st.permutations(range(1, ROWS + 1)))
 def test_moved_rows_are_named(ledger, order):
     tamper(
@@ -107,6 +107,24 @@ def test_entries_written_at_once_form_one_chain(ledger):
         numbers = list(pool.map(lambda n: ledger.audit.append("marie", "x.y", str(n)), range(40)))
     assert sorted(numbers) == list(range(1, 41))
     assert ledger.audit.verify() is None
+
+
+def test_a_chain_that_grows_while_it_is_verified_holds(ledger):
+    from threading import Event, Thread
+
+    over = Event()
+
+    def write() -> None:
+        while not over.is_set():
+            ledger.audit.append("marie", "x.y", "z")
+
+    writer = Thread(target=write)
+    writer.start()
+    try:
+        assert [ledger.audit.verify() for _ in range(30)] == [None] * 30
+    finally:
+        over.set()
+        writer.join()
 
 
 def test_people_hear_of_a_trouble_once_of_another_one_and_of_its_end(ledger):

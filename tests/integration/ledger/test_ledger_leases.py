@@ -82,7 +82,7 @@ _steps = st.lists(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings.default.max_examples // 2, suppress_health_check=list(HealthCheck))
 @given(steps=_steps, resource=st.uuids())
 def test_at_most_one_holder_can_write_under_any_interleaving(ledger, clock, steps, resource):
     leases: dict[int, list] = {0: [], 1: [], 2: []}

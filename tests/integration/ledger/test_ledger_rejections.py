@@ -54,7 +54,7 @@ def test_what_a_record_holds_is_encrypted(ledger, new_run):
     assert "CANARY" not in str(row)
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings.default.max_examples // 3, suppress_health_check=list(HealthCheck))
 @given(lines=st.lists(st.integers(0, 9), max_size=12), again=st.lists(st.integers(0, 9), max_size=12))
 def test_a_retried_phase_leaves_exactly_what_it_found_last(ledger, new_run, lines, again):
     run = new_run()

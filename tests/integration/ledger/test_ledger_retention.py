@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import sqlalchemy as sa
 from sync_provider.core.report import Rejection
+from sync_provider.engine.ledger.tables import runs
 
 
 def ended(ledger, new_run, *, mapping_id="clients", **end):
@@ -79,6 +81,21 @@ def test_runs_that_are_not_over_stay(ledger, new_run, clock):
     clock.sleep(86400 * 400)
     assert ledger.purge(clock.time).run_ids == ()
     assert ids(ledger) == {running.id, last.id}
+
+
+def test_a_run_cleared_while_others_are_removed_stays(ledger, new_run, clock, monkeypatch):
+    from sync_provider.engine.ledger import retention
+
+    cleared, gone = ended(ledger, new_run), ended(ledger, new_run)
+    clock.sleep(1)
+    ended(ledger, new_run)
+    clock.sleep(86400 * 400)
+    # Both were chosen when one of them was cleared.
+    both = sa.select(runs.c.id).where(runs.c.id.in_([cleared.id, gone.id]))
+    monkeypatch.setattr(retention, "_removable", lambda _: both)
+    ledger.runs.start_phase(cleared.id, "extract")
+    assert ledger.purge(clock.time).run_ids == (gone.id,)
+    assert ledger.runs.phase(cleared.id, "extract").state == "running"
 
 
 def test_many_runs_are_removed_in_several_steps(ledger, new_run, clock, monkeypatch):

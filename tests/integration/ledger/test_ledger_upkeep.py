@@ -103,6 +103,15 @@ def test_lost_runs_are_closed_once_with_a_reason(ledger, new_run, store, clock):
     assert [e.actor for e in ledger.audit.list(subject=silent.id)] == ["sync_provider"]
 
 
+def test_a_run_that_waits_for_approval_is_not_lost_for_a_month(ledger, new_run, store, clock):
+    asked = new_run(phases=("extract", "validate", "plan"))
+    clock.sleep(20 * 86400)
+    assert tidy(ledger, store, clock).lost_runs == 0
+    assert ledger.runs.get(asked.id).state == "running"
+    clock.sleep(11 * 86400)
+    assert tidy(ledger, store, clock).lost_runs == 1
+
+
 def test_old_history_goes_and_everything_is_counted(ledger, new_run, store, clock):
     ledger.runs.finish(new_run(phases=("extract",)).id, "succeeded", event="run.succeeded")
     clock.sleep(YEAR.total_seconds() + 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 GENESIS = "0" * 64
 _PAGE = 1000
+_HASHED = ("number", "at", "actor", "action", "subject", "before", "after")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,46 +98,48 @@ class Audit:
 
     def verify(self) -> AuditBreak | None:
         """Walk the whole chain; None if it holds, else the first break."""
-        previous, expected = GENESIS, 1
+        previous, expected, last = GENESIS, 1, 0
         with self._database.read() as connection:
-            for row in _rows(connection, 0):
-                if row.number != expected:
-                    return AuditBreak(number=expected, reason=f"row {expected} is missing")
-                content = {
-                    name: getattr(row, name)
-                    for name in ("number", "at", "actor", "action", "subject", "before", "after")
-                }
-                if row.hash != _hash(previous, content):
-                    return AuditBreak(number=expected, reason=f"row {expected} does not fit the one before it")
-                previous, expected = row.hash, expected + 1
+            while page := _page(connection, last):
+                for row in page:
+                    if row.number != expected:
+                        return AuditBreak(number=expected, reason=f"row {expected} is missing")
+                    if row.hash != _hash(previous, {name: getattr(row, name) for name in _HASHED}):
+                        return AuditBreak(number=expected, reason=f"row {expected} does not fit the one before it")
+                    previous, expected = row.hash, expected + 1
+                last = page[-1].number
             head = connection.execute(sa.select(audit_head).where(audit_head.c.id == 1)).one_or_none()
         if head is None or (head.number, head.hash) != (expected - 1, previous):
             return AuditBreak(number=expected, reason="the last rows are missing, or the chain's end was changed")
         return None
 
     def list(self, *, subject: str | None = None, after: int = 0) -> Iterator[AuditRow]:
-        """Entries with a number above ``after``, in order; streamed."""
-        with self._database.read() as connection:
-            for row in _rows(connection, after, subject):
-                yield AuditRow(
-                    number=row.number,
-                    at=datetime.fromisoformat(row.at),
-                    actor=row.actor,
-                    action=row.action,
-                    subject=row.subject,
-                    before=json.loads(row.before) if row.before else None,
-                    after=json.loads(row.after) if row.after else None,
-                    hash=row.hash,
-                )
+        """Entries with a number above ``after``, in order; read one page at a time."""
+        while True:
+            with self._database.read() as connection:
+                page = _page(connection, after, subject)
+            if not page:
+                return
+            yield from (_entry(row) for row in page)
+            after = page[-1].number
 
 
-def _rows(connection: sa.Connection, after: int, subject: str | None = None) -> Iterator[Any]:
-    query = sa.select(audit).order_by(audit.c.number).limit(_PAGE)
-    if subject is not None:
-        query = query.where(audit.c.subject == subject)
-    while page := connection.execute(query.where(audit.c.number > after)).all():
-        yield from page
-        after = page[-1].number
+def _page(connection: sa.Connection, after: int, subject: str | None = None) -> Sequence[sa.Row[Any]]:
+    query = sa.select(audit).where(audit.c.number > after).order_by(audit.c.number).limit(_PAGE)
+    return connection.execute(query if subject is None else query.where(audit.c.subject == subject)).all()
+
+
+def _entry(row: sa.Row[Any]) -> AuditRow:
+    return AuditRow(
+        number=row.number,
+        at=datetime.fromisoformat(row.at),
+        actor=row.actor,
+        action=row.action,
+        subject=row.subject,
+        before=json.loads(row.before) if row.before else None,
+        after=json.loads(row.after) if row.after else None,
+        hash=row.hash,
+    )
 
 
 def _text(value: Any) -> str | None:

@@ -21,6 +21,8 @@ from sync_provider.engine.clock import SystemClock
 
 BUSY_TIMEOUT_S = 30
 _WRITE = "sync_provider_write"
+# PostgreSQL's codes for a deadlock, a serialisation failure and a lock that was not available.
+_OVERTAKEN = ("40P01", "40001", "55P03")
 # PostgreSQL's codes for lacking a right, or any schema to work in; a refused login comes without a code, as text.
 _NO_RIGHT = ("42501", "3F000")
 _NO_LOGIN = ("authentication failed", "no password supplied", "permission denied", "no pg_hba.conf entry")
@@ -60,8 +62,12 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that sees one state and changes nothing."""
-        with self._translated(), self.engine.connect() as connection, connection.begin():
-            yield connection
+        with self._translated(), self.engine.connect() as connection:
+            if not self.is_sqlite:
+                # One snapshot for all statements, as SQLite's read transactions have by themselves.
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -130,9 +136,10 @@ class Database:
     def _translate(self, exc: sa.exc.SQLAlchemyError) -> SyncError:
         where = Where(endpoint=f"ledger {self.name}")
         text = str(getattr(exc, "orig", exc)).lower()
-        if "locked" in text or "busy" in text:
+        state = getattr(getattr(exc, "orig", None), "sqlstate", None) or ""
+        if "database is locked" in text or "database is busy" in text or state in _OVERTAKEN:
             return SyncConnectionError(
-                f"The ledger was busy for more than {BUSY_TIMEOUT_S} seconds",
+                "Too many others were writing to the ledger at the same time",
                 where=where,
                 hint="Try again; many workers need PostgreSQL, see [sync_provider] ledger_url.",
                 code="ledger_busy",
@@ -151,7 +158,6 @@ class Database:
                 hint="Free space on its disk, then run again.",
                 code="ledger_full",
             )
-        state = getattr(getattr(exc, "orig", None), "sqlstate", None) or ""
         if state.startswith("28") or state in _NO_RIGHT or any(words in text for words in _NO_LOGIN):
             return SyncAuthenticationError(
                 "The ledger refuses access",

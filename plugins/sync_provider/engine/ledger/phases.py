@@ -13,6 +13,7 @@ from sync_provider.engine.ledger.records import PhaseRow
 from sync_provider.engine.ledger.tables import phases
 
 STALE = "stale"
+READING = ("extract",)
 PHASE_STATES = ("succeeded", "failed", "skipped")
 
 
@@ -64,8 +65,8 @@ def current(connection: sa.Connection, run_id: str) -> list[PhaseRow]:
 
 
 def read_number(connection: sa.Connection, run_id: str) -> int:
-    """When the run last began to read, as a number: its earliest current start. 0 if it has not begun."""
-    return min((row.number for row in current(connection, run_id) if row.state != STALE), default=0)
+    """When the run last began to read, as a number: the newest start of its reading phase. 0 if it has not begun."""
+    return min((row.number for row in current(connection, run_id) if row.phase in READING), default=0)
 
 
 def _row(row: sa.Row[Any]) -> PhaseRow:

@@ -45,19 +45,22 @@ def purge(database: Database, before: datetime) -> Purged:
     with database.read() as connection:
         chosen = list(connection.scalars(_removable(before)))
     rest = iter(chosen)
+    gone: list[str] = []
     gone_rejections = gone_events = 0
-    # Short transactions: others may write in between. What became worth keeping meanwhile was not old.
-    while batch := list(islice(rest, _BATCH)):
+    # Short transactions, for others may write in between; a run that was cleared meanwhile is not old any more.
+    while chunk := list(islice(rest, _BATCH)):
         with database.write() as connection:
+            still_old = sa.and_(runs.c.id.in_(chunk), runs.c.state.in_(FINAL_STATES), runs.c.finished_at < before)
+            batch = list(connection.scalars(runs.delete().where(still_old).returning(runs.c.id)))
+            gone += batch
             connection.execute(phases.delete().where(phases.c.run_id.in_(batch)))
             connection.execute(loads.delete().where(loads.c.run_id.in_(batch)))
             gone_rejections += connection.execute(rejections.delete().where(rejections.c.run_id.in_(batch))).rowcount
             gone_events += connection.execute(events.delete().where(events.c.run_id.in_(batch))).rowcount
-            connection.execute(runs.delete().where(runs.c.id.in_(batch)))
     with database.write() as connection:
         used = sa.select(runs.c.mapping_sha256)
         connection.execute(mapping_versions.delete().where(mapping_versions.c.sha256.not_in(used)))
-    return Purged(run_ids=tuple(chosen), rejections=gone_rejections, events=gone_events)
+    return Purged(run_ids=tuple(gone), rejections=gone_rejections, events=gone_events)
 
 
 def _removable(before: datetime) -> sa.Select[Any]:
