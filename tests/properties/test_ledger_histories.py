@@ -62,7 +62,7 @@ class Histories(RuleBasedStateMachine):
         file.write_bytes(empty_ledger())
         self.ledger = Ledger.open(f"sqlite:///{file}", CIPHER, Ticking())
         do_not_sync(self.ledger)
-        self.source = 0
+        self.source = 8  # soon 10, which comes before 9 as text
         self.destination = 0
         self.read: dict[str, int] = {}
         self.news = 0
