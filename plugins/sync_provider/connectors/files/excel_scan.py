@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from sync_provider.connectors.files.excel_guard import (
     MAX_COLUMNS,
     MAX_ROWS,
+    MAX_SMALL_PART_BYTES,
     MAX_UNPARSED_BYTES,
     Part,
     malformed,
@@ -119,7 +121,6 @@ def scan_rows(part: Part, markup: SheetMarkup | None = None) -> Iterator[Rows]:
         IrregularError: the markup is not of the regular form.
         SyncDataError: the part is damaged, or its rows are out of order or beyond a sheet's size.
     """
-    markup = markup or SheetMarkup()
     last_row = 0
     try:
         for text in _row_texts(part, markup):
@@ -131,7 +132,7 @@ def scan_rows(part: Part, markup: SheetMarkup | None = None) -> Iterator[Rows]:
         raise
 
 
-def _row_texts(part: Part, markup: SheetMarkup) -> Iterator[bytes]:
+def _row_texts(part: Part, markup: SheetMarkup | None) -> Iterator[bytes]:
     """Pieces of XML that hold whole rows; the head, checked, and the tail go to `markup`."""
     pending = _split_head(part, markup)
     if pending is None:
@@ -144,7 +145,7 @@ def _row_texts(part: Part, markup: SheetMarkup) -> Iterator[bytes]:
             end = pending.find(b"</sheetData>")
             if rows := pending[:end].strip():
                 yield rows
-            markup.tail = pending[end:] + b"".join(part)
+            _keep_tail(part, markup, pending[end:])
             return
         if cut >= 0:
             yield pending[: cut + 6]
@@ -159,7 +160,7 @@ def _row_texts(part: Part, markup: SheetMarkup) -> Iterator[bytes]:
         pending += more
 
 
-def _split_head(part: Part, markup: SheetMarkup) -> bytes | None:
+def _split_head(part: Part, markup: SheetMarkup | None) -> bytes | None:
     """Read up to the first row, and give what was read beyond it; None if the sheet has no rows."""
     head = b""
     while (at := head.find(b"<sheetData")) < 0 or head.find(b">", at) < 0:
@@ -173,10 +174,24 @@ def _split_head(part: Part, markup: SheetMarkup) -> bytes | None:
         raise IrregularError
     stop = head.find(b">", at) + 1
     if head[stop - 2 : stop] == b"/>":
-        markup.head, markup.tail = head[:at] + b"<sheetData>", b"</sheetData>" + head[stop:] + b"".join(part)
+        if markup is not None:
+            markup.head = head[:at] + b"<sheetData>"
+        _keep_tail(part, markup, b"</sheetData>" + head[stop:])
         return None
-    markup.head = head[:stop]
+    if markup is not None:
+        markup.head = head[:stop]
     return head[stop:]
+
+
+def _keep_tail(part: Part, markup: SheetMarkup | None, tail: bytes) -> None:
+    """Read the part to its end, where its checksum is proved right."""
+    for chunk in part:
+        if markup is not None:
+            tail += chunk
+            if len(tail) > MAX_SMALL_PART_BYTES:
+                raise over_limits(f"part {part.name} holds more than {MAX_SMALL_PART_BYTES} bytes after its rows")
+    if markup is not None:
+        markup.tail = tail
 
 
 def scan_text(text: bytes, last_row: int = 0) -> Rows:
@@ -192,14 +207,17 @@ def scan_text(text: bytes, last_row: int = 0) -> Rows:
     """
     # Looking a few bytes ahead of a tag must not run over the end.
     buf = np.frombuffer(text + b"\0" * 32, np.uint8)
-    opens, closes = np.flatnonzero(buf == ord("<")), np.flatnonzero(buf == ord(">"))
-    if len(opens) != len(closes) or not len(opens) or (closes < opens).any() or (opens[1:] < closes[:-1]).any():
+    # < and > differ in one bit; in regular markup they take turns.
+    marks = np.flatnonzero((buf & 0xFD) == ord("<"))
+    opens, closes = marks[0::2], marks[1::2]
+    if len(marks) % 2 or not len(marks) or not ((_at(buf, opens) == ord("<")) & (_at(buf, closes) == ord(">"))).all():
         raise IrregularError
     code, leaves = _tags(buf, opens, closes)
     _check_gaps(buf, opens, closes, leaves)
 
-    row_tag = np.flatnonzero(code == _ROW)
-    digits_start, digits_length, number = _row_numbers(buf, opens[row_tag])
+    is_row = code == _ROW
+    row_tag = np.flatnonzero(is_row)
+    digits_start, digits_length, number = _row_numbers(buf, _at(opens, row_tag))
     if (np.diff(number, prepend=last_row) <= 0).any():
         raise malformed("the rows of a sheet are out of order", code="excel_malformed")
     if number[-1] > MAX_ROWS:
@@ -208,40 +226,54 @@ def scan_text(text: bytes, last_row: int = 0) -> Rows:
     row_close, cell_close = np.flatnonzero(leaves == _ROW + 1), np.flatnonzero(leaves == _C + 1)
 
     cell_tag = np.flatnonzero(code == _C)
-    start, end = opens[cell_tag], closes[cell_tag]
-    cell_row = np.cumsum(code == _ROW)[cell_tag] - 1
-    column, after = _references(buf, start, digits_start[cell_row], digits_length[cell_row])
+    start, end = _at(opens, cell_tag), _at(closes, cell_tag)
+    cell_row = _at(np.cumsum(is_row), cell_tag) - 1
+    column, after = _references(buf, start, _at(digits_start, cell_row), _at(digits_length, cell_row))
     if ((np.diff(column) <= 0) & (np.diff(cell_row) == 0)).any():
         raise malformed("the cells of a row are out of order", code="excel_malformed")
     style, kind = _attributes(text, buf, after, end)
-
-    # After a cell's opening tag: perhaps a formula, then perhaps a value.
-    empty = leaves[cell_tag] != _C
-    at = np.where(empty, cell_tag, np.minimum(cell_tag + 1, len(code) - 1))
-    has_formula = ~empty & (code[at] == _F)
-    at = at + has_formula * (1 + (leaves[at] == _F))
-    at = np.where(~empty & (code[at] == _IS) & (leaves[at] == _IS), at + 1, at)
-    has_value = ~empty & ((code[at] == _V) | (code[at] == _T))
-    has_content = has_value & (leaves[at] == code[at])
-    # Without content, both stand where the cell does: `slices` wants them ascending.
-    value_start = np.where(has_content, closes[at] + 1, start)
-    value_end = np.where(has_content, opens[np.minimum(at + 1, len(opens) - 1)], start)
+    place, has_formula, has_value = _contents(code, leaves, cell_tag)
+    # A value that closes itself has no content. Without content, both stand where the cell does: `slices` wants them ascending.
+    has_content = has_value & (_at(leaves, place) == _at(code, place))
+    value_start = np.where(has_content, _at(closes, place) + 1, start)
+    value_end = np.where(has_content, _at(opens, place + 1), start)
     return Rows(
         text=text,
         number=number,
-        start=opens[row_tag],
-        end=closes[row_close] + 1,
+        start=_at(opens, row_tag),
+        end=_at(closes, row_close) + 1,
         cell_row=cell_row,
         cell_column=column,
         cell_kind=kind,
         cell_style=style,
         cell_start=start,
-        cell_end=closes[cell_close] + 1,
+        cell_end=_at(closes, cell_close) + 1,
         value_start=value_start,
         value_end=value_end,
         has_value=has_value,
         has_formula=has_formula,
     )
+
+
+def _at(array: npt.NDArray[Any], index: Ints) -> npt.NDArray[Any]:
+    """The elements at these places, several times faster than ``array[index]``; a place beyond the end is the last one."""
+    return array.take(index, mode="clip")
+
+
+def _contents(code: Bytes, leaves: Bytes, cell_tag: Ints) -> tuple[Ints, Bools, Bools]:
+    """For each cell: the tag that holds its value if it has one, whether it has a formula, whether it has a value."""
+    empty = _at(leaves, cell_tag) != _C
+    place = cell_tag + ~empty
+    first = _at(code, place)
+    has_formula = ~empty & (first == _F)
+    if has_formula.any():
+        place = place + has_formula * (1 + (_at(leaves, place) == _F))
+        first = _at(code, place)
+    inline = ~empty & (first == _IS)
+    if inline.any():
+        place = place + (inline & (_at(leaves, place) == _IS))
+        first = _at(code, place)
+    return place, has_formula, ~empty & ((first == _V) | (first == _T))
 
 
 def _tag_table() -> Bytes:
@@ -258,32 +290,34 @@ def _tag_table() -> Bytes:
 
 
 _TAGS = _tag_table()
-_ALLOWED = np.zeros((13, 13), bool)
+_ALLOWED = np.zeros(256, bool)
 for _tag, _followers in _FOLLOWS.items():
-    _ALLOWED[_tag, list(_followers)] = True
-_CLOSING_LENGTH = np.zeros(13, np.int64)
+    _ALLOWED[[_tag << 4 | _follower for _follower in _followers]] = True
+_CLOSING_LENGTH = np.zeros(16, np.int64)
 _CLOSING_LENGTH[[2, 4, 6, 8, 10, 12]] = [5, 3, 3, 3, 4, 3]
+_SELF_CLOSING = np.arange(16, dtype=np.uint8)
+_SELF_CLOSING[1:13:2] += 1
 
 
-def _tags(buf: Bytes, opens: Ints, closes: Ints) -> tuple[Ints, Ints]:
+def _tags(buf: Bytes, opens: Ints, closes: Ints) -> tuple[Bytes, Bytes]:
     """Each tag's code, and the code it leaves behind: that of the closing tag where it closes itself."""
-    code = _TAGS[(buf[opens + 1].astype(np.int64) << 8) | buf[opens + 2]].astype(np.int64)
-    leaves = code + ((buf[closes - 1] == ord("/")) & (code % 2 == 1))
-    if not (code.all() and _ALLOWED[leaves[:-1], code[1:]].all() and code[0] == _ROW and leaves[-1] == _ROW + 1):
+    code = _at(_TAGS, (_at(buf[1:], opens).astype(np.uint16) << 8) | _at(buf[2:], opens))
+    leaves = np.where(_at(buf, closes - 1) == ord("/"), _at(_SELF_CLOSING, code), code)
+    allowed = _at(_ALLOWED, (leaves[:-1] << 4) | code[1:]).all()
+    if not (code.all() and allowed and code[0] == _ROW and leaves[-1] == _ROW + 1):
         raise IrregularError
-    expected = _CLOSING_LENGTH[code]
+    expected = _at(_CLOSING_LENGTH, code)
     if ((expected > 0) & (closes - opens != expected)).any():
         raise IrregularError
     long = np.flatnonzero((code == _ROW) | (code == _IS))
-    third = buf[opens[long] + 3]
-    after = buf[opens[long] + 4]
-    is_row = code[long] == _ROW
+    third, after = _at(buf[3:], _at(opens, long)), _at(buf[4:], _at(opens, long))
+    is_row = _at(code, long) == _ROW
     if ((third != np.where(is_row, ord("w"), ord(">"))) | (is_row & (after != ord(" ")))).any():
         raise IrregularError
     return code, leaves
 
 
-def _check_gaps(buf: Bytes, opens: Ints, closes: Ints, leaves: Ints) -> None:
+def _check_gaps(buf: Bytes, opens: Ints, closes: Ints, leaves: Bytes) -> None:
     """Between tags there is only white space, except for the content of values, formulas and texts."""
     is_text = (leaves == _V) | (leaves == _F) | (leaves == _T)
     gap = (opens[1:] - closes[:-1] > 1) & ~is_text[:-1]
@@ -298,10 +332,10 @@ def _check_gaps(buf: Bytes, opens: Ints, closes: Ints, leaves: Ints) -> None:
 def _row_numbers(buf: Bytes, start: Ints) -> tuple[Ints, Ints, Ints]:
     """Where each row's number stands, how many digits it has, and the number; ``r`` must be the first attribute."""
     for offset, char in ((5, "r"), (6, "="), (7, '"')):
-        if (buf[start + offset] != ord(char)).any():
+        if (_at(buf, start + offset) != ord(char)).any():
             raise IrregularError
     number, length = _digits(buf, start + 8, 7)
-    if ((length == 0) | (buf[start + 8] == ord("0"))).any():
+    if ((length == 0) | (_at(buf, start + 8) == ord("0"))).any():
         raise IrregularError
     return start + 8, length, number
 
@@ -311,7 +345,7 @@ def _digits(buf: Bytes, at: Ints, most: int) -> tuple[Ints, Ints]:
     number, length = np.zeros(len(at), np.int64), np.zeros(len(at), np.int64)
     going = np.ones(len(at), bool)
     for offset in range(most + 1):
-        char = buf[at + offset]
+        char = _at(buf, at + offset)
         going &= char != ord('"')
         if not going.any():
             return number, length
@@ -328,25 +362,25 @@ def _references(buf: Bytes, start: Ints, digits_start: Ints, digits_length: Ints
     if not len(start):
         return np.zeros(0, np.int64), start
     for offset, char in ((2, " "), (3, "r"), (4, "="), (5, '"')):
-        if (buf[start + offset] != ord(char)).any():
+        if (_at(buf, start + offset) != ord(char)).any():
             raise IrregularError
     at = start + 6
     column, letters = np.zeros(len(start), np.int64), np.zeros(len(start), np.int64)
     going = np.ones(len(start), bool)
     for _ in range(4):
-        char = buf[at + letters].astype(np.int64)
-        going &= (char >= ord("A")) & (char <= ord("Z"))
+        letter = _at(buf, at + letters).astype(np.int64)
+        going &= (letter >= ord("A")) & (letter <= ord("Z"))
         if not going.any():
             break
-        column = np.where(going, column * 26 + char - ord("A") + 1, column)
+        column = np.where(going, column * 26 + letter - ord("A") + 1, column)
         letters += going
     at = at + letters
     for offset in range(int(digits_length.max())):
-        differs = buf[at + offset] != buf[digits_start + offset]
+        differs = _at(buf, at + offset) != _at(buf, digits_start + offset)
         if (differs & (offset < digits_length)).any():
             raise IrregularError
     at = at + digits_length
-    if ((letters == 0) | (buf[at] != ord('"'))).any():
+    if ((letters == 0) | (_at(buf, at) != ord('"'))).any():
         raise IrregularError
     if (column > MAX_COLUMNS).any():
         raise malformed("a sheet claims a column beyond XFD, Excel's last", code="excel_malformed")
@@ -367,23 +401,27 @@ def _attributes(text: bytes, buf: Bytes, at: Ints, end: Ints) -> tuple[Ints, Int
     style, kind = np.zeros(len(at), np.int64), np.zeros(len(at), np.int64)
     at = at.copy()
     for _ in range(2):
-        more = np.flatnonzero((buf[at] == ord(" ")) & (buf[at + 1] != ord("/")))
+        more = np.flatnonzero((_at(buf, at) == ord(" ")) & (_at(buf, at + 1) != ord("/")))
         if not len(more):
             break
-        place = at[more]
-        name = buf[place + 1]
-        assigned = (buf[place + 2] == ord("=")) & (buf[place + 3] == ord('"'))
+        place = _at(at, more)
+        name = _at(buf, place + 1)
+        assigned = (_at(buf, place + 2) == ord("=")) & (_at(buf, place + 3) == ord('"'))
         styled, typed = more[(name == ord("s")) & assigned], more[(name == ord("t")) & assigned]
         number, length = _digits(buf, at[styled] + 4, 6)
         style[styled] = number
         at[styled] += 5 + length
         place = at[typed] + 4
-        found = _KINDS[(buf[place].astype(np.int64) << 8) | buf[place + 1]]
-        if (found < 0).any() or (buf[place + _KIND_LENGTHS[found]] != ord('"')).any():
+        found = _KINDS[(_at(buf, place).astype(np.int64) << 8) | _at(buf, place + 1)]
+        if (found < 0).any() or (_at(buf, place + _KIND_LENGTHS[found]) != ord('"')).any():
             raise IrregularError
         kind[typed] = found
         at[typed] += 5 + _KIND_LENGTHS[found]
-    closed = (buf[at] == ord(">")) | (buf[at] == ord("/")) | ((buf[at] == ord(" ")) & (buf[at + 1] == ord("/")))
+    closed = (
+        (_at(buf, at) == ord(">"))
+        | (_at(buf, at) == ord("/"))
+        | ((_at(buf, at) == ord(" ")) & (_at(buf, at + 1) == ord("/")))
+    )
     for index in np.flatnonzero(~closed):
         if not _OTHER_ATTRIBUTES.fullmatch(text[at[index] : end[index]].rstrip(b"/")):
             raise IrregularError

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -18,6 +21,10 @@ from sync_provider.connectors.files.excel_workbook import Sheet, Workbook, open_
 from sync_provider.core.endpoints import ExcelEndpoint
 from sync_provider.core.errors import MappingError, SyncDataError, Where
 from sync_provider.core.schema import LogicalType
+
+T = TypeVar("T")
+_AHEAD = 3
+_END = object()
 
 
 class Chunk(Protocol):
@@ -107,7 +114,7 @@ class XlsxSheet:
 
     def chunks(self) -> Iterator[Chunk]:
         try:
-            for rows in sheet_rows(self.book, self.sheet):
+            for rows in ahead(sheet_rows(self.book, self.sheet)):
                 yield XlsxChunk(rows, self.cells)
         except SyncDataError as error:
             raise error.at(sheet=self.name) from error.__cause__
@@ -132,7 +139,7 @@ class XlsxChunk:
         return self.cells.column(self.rows, column, logical, verbatim=verbatim)
 
 
-def sheet_rows(book: Workbook, sheet: Sheet) -> Iterator[Rows]:
+def sheet_rows(book: Workbook, sheet: Sheet) -> Generator[Rows, None, None]:
     """The rows of a sheet, by the fast way as far as it goes."""
     try:
         with book.package.open(sheet.part) as part:
@@ -142,6 +149,22 @@ def sheet_rows(book: Workbook, sheet: Sheet) -> Iterator[Rows]:
 
         with book.package.open(sheet.part) as part:
             yield from normal_rows(part, irregular.after_row)
+
+
+def ahead(source: Generator[T, None, None]) -> Iterator[T]:
+    """The items of a generator, made a few ahead in a thread of its own.
+
+    Taking XML apart keeps one processor busy, what comes after it another.
+    """
+    with closing(source), ThreadPoolExecutor(1) as pool:
+        waiting = deque(pool.submit(next, source, _END) for _ in range(_AHEAD))
+        try:
+            while (item := waiting.popleft().result()) is not _END:
+                waiting.append(pool.submit(next, source, _END))
+                yield cast("T", item)
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def is_pattern(selector: str | int) -> bool:

@@ -99,12 +99,13 @@ class CellReader:
         cells = np.flatnonzero(rows.cell_column == column)
         if not len(cells):
             return self._nothing(len(rows.number))
-        unvalued = rows.has_formula[cells] & ~_holds(rows, cells)
-        filled = cells[_holds(rows, cells)]
+        held = _holds(rows, cells)
+        filled = cells if held.all() else cells[held]
+        kinds = rows.cell_kind[filled]
         parts, places, errors = [], [], np.zeros(0, np.int64)
-        for kind in np.unique(rows.cell_kind[filled]):
-            chosen = filled[rows.cell_kind[filled] == kind]
-            texts = self._texts(rows, chosen, int(kind), logical)
+        for kind in _distinct(kinds):
+            chosen = filled[kinds == kind]
+            texts = self._texts(rows, chosen, kind, logical)
             if kind == ERROR:
                 errors = rows.cell_row[chosen]
             elif kind in (SHARED, TEXT, INLINE) and not verbatim:
@@ -112,7 +113,7 @@ class CellReader:
             parts.append(texts)
             places.append(rows.cell_row[chosen])
         texts = _scatter(parts, places, len(rows.number))
-        return Column(texts, errors, rows.cell_row[cells[unvalued]])
+        return Column(texts, errors, rows.cell_row[cells[rows.has_formula[cells] & ~held]])
 
     def _nothing(self, length: int) -> Column:
         """A column without cells; all of a chunk's share one array, for a sheet may have thousands of them."""
@@ -140,7 +141,7 @@ class CellReader:
         import pyarrow.compute as pc
 
         try:
-            index = to_text(raw).cast(pa.int64())
+            index = _unchecked(raw).cast(pa.int64())
         except pa.ArrowInvalid:
             self._malformed(rows, cells, raw, str.isdecimal)
         beyond = pc.or_(pc.less(index, 0), pc.greater_equal(index, len(self._strings)))
@@ -161,7 +162,7 @@ class CellReader:
         import pyarrow as pa
 
         try:
-            numbers = to_text(raw).cast(pa.float64()).to_numpy(zero_copy_only=False)
+            numbers = _unchecked(raw).cast(pa.float64()).to_numpy(zero_copy_only=False)
         except pa.ArrowInvalid:
             self._malformed(rows, cells, raw, _is_number)
         if not np.isfinite(numbers).all():
@@ -169,12 +170,12 @@ class CellReader:
         style = rows.cell_style[cells]
         formats = np.where(style < len(self._formats), self._formats[np.minimum(style, len(self._formats) - 1)], PLAIN)
         parts, places = [], []
-        for kind in np.unique(formats):
+        for kind in _distinct(formats):
             chosen = np.flatnonzero(formats == kind)
             if kind == PLAIN:
                 parts.append(number_texts(numbers[chosen]))
             else:
-                parts.append(serial_texts(numbers[chosen], int(kind), logical, date1904=self._date1904))
+                parts.append(serial_texts(numbers[chosen], kind, logical, date1904=self._date1904))
             places.append(chosen)
         return parts[0] if len(parts) == 1 else _scatter(parts, places, len(cells))
 
@@ -199,6 +200,21 @@ def _holds(rows: Rows, cells: Ints) -> Bools:
     # openpyxl writes an empty text as an inline text cell without content.
     held: Bools = filled | empty_text | ((kind == INLINE) & ~rows.has_formula[cells])
     return held
+
+
+def _distinct(values: Ints) -> list[int]:
+    """The distinct values; most often there is one."""
+    if len(values) and (values == values[0]).all():
+        return [int(values[0])]
+    distinct: list[int] = np.unique(values).tolist()
+    return distinct
+
+
+def _unchecked(raw: pa.Array) -> pa.Array:
+    """Bytes as text whose UTF-8 need not be checked, since only digits will do."""
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(pa.string(), len(raw), raw.buffers(), offset=raw.offset)
 
 
 def _is_number(text: str) -> bool:
