@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from pwd import getpwuid
 from typing import Any
 
 import pytest
@@ -18,7 +19,6 @@ from click.testing import CliRunner, Result
 from sync_provider.cli.main import main
 from workspace import Workspace
 
-PROGRAM = Path(sys.executable).parent / "airflow-sync"
 MIRROR = {"write": "mirror", "guards": {"max_deletes": 0, "max_deletes_in_window": "100%"}}
 
 
@@ -154,31 +154,43 @@ def test_approve_needs_a_terminal(tripping: Workspace) -> None:
 
 @pytest.mark.parametrize(("said", "code", "state"), [("y\n", 0, "succeeded"), ("n\n", 7, "blocked")])
 def test_a_person_at_the_terminal_decides_and_is_audited_by_the_systems_name(
-    tripping: Workspace, said: str, code: int, state: str
+    tripping: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    said: str,
+    code: int,
+    state: str,
 ) -> None:
-    ours, theirs = pty.openpty()
-    os.write(ours, said.encode())
     # Who decides is the operating system's user: the environment may say what it likes.
-    environment = {**os.environ, "USER": "somebody", "LOGNAME": "somebody"}
-    done = subprocess.run(
-        [PROGRAM, "run", "sample", "--approve"],
-        stdin=theirs,
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    os.close(ours)
-    os.close(theirs)
-    assert done.returncode == code, done.stderr
-    assert "1 of 2 records would be deleted" in done.stderr
+    monkeypatch.setenv("LOGNAME", "somebody")
+    assert _at_terminal(monkeypatch, said, "run", "sample", "--approve") == code
+    assert "1 of 2 records would be deleted" in capsys.readouterr().err
     with tripping.environment() as env:
         last = env.ledger.runs.list(limit=1)[0]
         (decision,) = [row for row in env.ledger.audit.list(subject=last.id) if row.action.startswith("plan.")]
-    from pwd import getpwuid
-
     assert (last.state, decision.actor) == (state, f"cli:{getpwuid(os.getuid()).pw_name}")
     assert decision.action == ("plan.approved" if code == 0 else "plan.refused")
+
+
+def test_a_person_who_is_no_approver_is_not_asked(
+    tripping: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW__SYNC_PROVIDER__APPROVERS", "7:somebody-else")
+    assert _at_terminal(monkeypatch, "y\n", "run", "sample", "--approve") == 7
+    assert "may not approve; nothing was written" in capsys.readouterr().err
+    assert len(tripping.rows()) == 2
+
+
+def _at_terminal(monkeypatch: pytest.MonkeyPatch, said: str, *arguments: str) -> int | str | None:
+    """Run the program with a terminal as its input, at which somebody types."""
+    ours, theirs = pty.openpty()
+    os.write(ours, said.encode())
+    with os.fdopen(theirs, encoding="utf-8") as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+    os.close(ours)
+    return end.value.code
 
 
 def test_plan_shows_old_and_new_of_each_cell_and_writes_nothing(workspace: Workspace) -> None:
@@ -369,25 +381,23 @@ def test_a_deployment_that_is_not_there_is_said_and_not_made(
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_gives_the_lease_back_undoes_the_load_and_says_so(workspace: Workspace, signal_: int) -> None:
+def test_a_signal_gives_the_lease_back_undoes_the_load_and_says_so(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, signal_: int
+) -> None:
     workspace.mapping()
     workspace.csv("code,amount\n001,1\n")
-    # The signal comes at the worst moment: records are written, and about to be committed.
-    code = f"""
-import os, sys
-from sync_provider.connectors.base import WriteRequest
-from sync_provider.connectors.sql import connector
-write = connector.write
-def interrupted(database, name, request, changes, *, create):
-    fence = lambda: (request.fence(), os.kill(os.getpid(), {signal_}))
-    return write(database, name, __import__("dataclasses").replace(request, fence=fence), changes, create=create)
-connector.write = interrupted
-from sync_provider.cli import main
-main(["run", "sample", "--json"])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    data = json.loads(done.stdout)
-    assert done.returncode == 3, done.stderr
+    from sync_provider.engine.ledger.leases import Lease, Leases
+
+    check = Leases.check
+
+    def interrupted(leases: Leases, lease: Lease) -> None:
+        # The fence is asked at the worst moment: records are written, and about to be committed.
+        check(leases, lease)
+        os.kill(os.getpid(), signal_)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Leases, "check", interrupted)
+        data = answer("run", "sample", code=3)
     assert (data["state"], data["error"]["code"]) == ("failed", "stopped")
     assert data["error"]["message"].startswith("stopped during load: what was not yet committed is undone")
     assert workspace.rows("sqlite_master") == []
