@@ -91,7 +91,9 @@ class Loads:
                 raise SyncDataError("Another plan of this run was begun meanwhile", code="load_replaced")
 
     def superseded(self, mapping_id: str, run_id: str, *, any_scope: bool = False) -> str | None:
-        """The newest run that has read later than this one and has finished loading; None: this one may load.
+        """The newest run that has read later than this one and has begun to load; None: this one may load.
+
+        A load that was begun and not finished counts: it may have written all but the note that it did.
 
         "Later" is when the run last began to read, not when it was created: an old run cleared from `extract` has read the
         newest data. A run supersedes another only if it was asked for the same slice (interval, since, until) and not for
@@ -111,7 +113,6 @@ class Loads:
                 .join(loads, loads.c.run_id == runs.c.id)
                 .where(
                     loads.c.mapping_id == mapping_id,
-                    loads.c.done,
                     loads.c.run_id != run_id,
                     loads.c.read_number > read_number(connection, run_id),
                 )

@@ -39,7 +39,7 @@ class Purged:
 def purge(database: Database, before: datetime) -> Purged:
     """Remove runs that ended before then, with their phases, decided rejections and events.
 
-    Kept: the newest run of each integration, the newest that has loaded, those that a cursor or a baseline comes from, and
+    Kept: the newest run of each integration, the newest that has begun to load, those that a cursor or a baseline comes from, and
     those with rejections that are open or wait to be replayed. Audit, leases, cursors and files seen are never removed.
     """
     with database.read() as connection:
@@ -71,10 +71,7 @@ def _removable(before: datetime) -> sa.Select[Any]:
     )
     only_load = sa.exists().where(
         loads.c.run_id == runs.c.id,
-        loads.c.done,
-        ~sa.exists().where(
-            later.c.mapping_id == loads.c.mapping_id, later.c.done, later.c.read_number > loads.c.read_number
-        ),
+        ~sa.exists().where(later.c.mapping_id == loads.c.mapping_id, later.c.read_number > loads.c.read_number),
     )
     undecided = sa.exists().where(rejections.c.run_id == runs.c.id, rejections.c.status.in_(("open", "corrected")))
     return (
