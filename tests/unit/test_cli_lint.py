@@ -153,6 +153,8 @@ def test_schema_prints_writes_and_checks(tmp_path: Path, monkeypatch: pytest.Mon
         (SyncValidationError("x"), 4),
         (SyncValidationError("x", code="guard_deletes"), 7),
         (SyncValidationError("x", code="baseline_missing"), 7),
+        (SyncValidationError("x", code="approval_missing"), 7),
+        (SyncValidationError("x", code="approval_refused"), 7),
     ],
 )
 def test_every_error_has_its_exit_code(error: SyncError, code: int) -> None:
