@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from local import LocalError
 from local.airflow import LocalAirflow, running, samples
 from local.api import Api
 from local.home import Home, Project
@@ -16,6 +17,8 @@ from local.signals import Stop
 _RUN_TIMEOUT_S = 300
 _ENDED = ("success", "failed")
 _FAILS_ON_DEMAND = "echec-demo"
+_NEW_HOME = {"lock", "local.json", "passwords.json"}
+"""What `Home.hold` itself makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +52,43 @@ def demo(root: Path, home: Path, stop: Stop) -> bool:
     standard = Project.at(root)
     project = Project(standard.root, standard.dags, standard.plugins, standard.settings_file, home / "out")
     with running(project, home, stop=stop, say=_say) as airflow:
-        api = airflow.login()
-        ids, missing = samples(airflow, api)
-        for line in missing:
-            _say(line)
-        spared = {dag["dag_id"] for dag in api.dags(_FAILS_ON_DEMAND)}
-        exports = {dag["dag_id"] for dag in api.dags("export")}
-        results = []
-        # Exports read what imports have written.
-        for group in ([i for i in ids if i not in exports], [i for i in ids if i in exports]):
-            results += _run_all(airflow, api, [dag_id for dag_id in group if dag_id not in spared])
-        if not results:
-            _say("There is no sample to run: no DAG has the tag `sync`")
-        return bool(results) and not missing and all(result.state == "success" for result in results)
+        results = run_samples(airflow, airflow.login())
+    return bool(results) and all(result.state == "success" for result in results)
+
+
+def run_samples(airflow: LocalAirflow, api: Api) -> list[Result]:
+    """Run every sample but those that fail on demand, imports before exports, and print a line for each.
+
+    Returns:
+        One result per sample; state ``missing`` for a mapping that gave no DAG.
+    """
+    ids, missing = samples(airflow, api)
+    for line in missing:
+        _say(line)
+    spared = {dag["dag_id"] for dag in api.dags(_FAILS_ON_DEMAND)}
+    exports = {dag["dag_id"] for dag in api.dags("export")}
+    results = [Result(line, "missing", None, None, None, None) for line in missing]
+    # Exports may read what imports have written.
+    for group in ([i for i in ids if i not in exports], [i for i in ids if i in exports]):
+        results += _run_all(airflow, api, [dag_id for dag_id in group if dag_id not in spared])
+    if not results:
+        _say("There is no sample to run: no DAG has the tag `sync`")
+    return results
 
 
 def _empty(home: Path) -> None:
-    with Home.hold(home):
-        for entry in home.iterdir():
-            if entry.is_dir():
+    """Remove what an earlier demo left, and nothing that a demo has not made."""
+    with Home.hold(home) as opened:
+        entries = [entry for entry in home.iterdir() if entry.name not in _NEW_HOME]
+        if entries and not opened.state.get("demo"):
+            raise LocalError(f"{home} was not made by `make demo`, which would empty it. Name another folder")
+        for entry in entries:
+            if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
-            elif entry.name != "lock":
+            else:
                 entry.unlink()
+        opened.state = {name: value for name, value in opened.state.items() if name != "migrated"} | {"demo": True}
+        opened.save_state()
 
 
 def _run_all(airflow: LocalAirflow, api: Api, dag_ids: list[str]) -> list[Result]:
