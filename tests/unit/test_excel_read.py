@@ -370,3 +370,52 @@ def test_files_of_a_pattern_are_read_one_after_the_other(tmp_path: Path) -> None
     for name in ("a", "b"):
         (tmp_path / f"{name}.xlsx").write_bytes(cells(text_cell("A2", name)))
     assert read(tmp_path, path="*.xlsx").column("v") == ["a", "b"]
+
+
+def test_only_new_leaves_out_contents_that_were_read(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.xlsx").write_bytes(cells(text_cell("A2", name)))
+    with connector(tmp_path, "*.xlsx", only_new=True) as opened:
+        reading = opened.read(ReadRequest())
+        assert sum(batch.records.num_rows for batch in reading) == 2
+        known = frozenset(file.sha256 for file in reading.files[:1])
+        assert [b.records.column("v").to_pylist() for b in opened.read(ReadRequest(known_files=known))] == [["b"]]
+
+
+def test_a_file_cut_short_by_a_limit_does_not_count_as_read(tmp_path: Path) -> None:
+    (tmp_path / "book.xlsx").write_bytes(cells(text_cell("A2", "x"), text_cell("A3", "y")))
+    with connector(tmp_path) as opened:
+        reading = opened.read(ReadRequest(limit=1))
+        assert [b.records.num_rows for b in reading] == [1]
+        assert [(f.sha256, f.deferred) for f in reading.files] == [("", True)]
+
+
+def test_a_file_that_changes_while_it_is_read_is_an_error_that_a_retry_may_cure(tmp_path: Path) -> None:
+    path = tmp_path / "book.xlsx"
+    path.write_bytes(cells(text_cell("A2", "x")))
+    with connector(tmp_path) as opened:
+        reading = opened.read(ReadRequest())
+        path.write_bytes(cells(text_cell("A2", "x"), text_cell("A3", "y")))
+        with pytest.raises(SyncDataError) as caught:
+            list(reading)
+    assert caught.value.retryable or caught.value.code == "excel_damaged"
+
+
+def test_a_file_far_away_is_read_and_written_through_fsspec(tmp_path: Path) -> None:
+    import fsspec
+    from contract.harness import FixedClock, changes
+    from sync_provider.connectors.base import TargetColumn, WriteRequest
+    from sync_provider.connectors.files.excel_connector import ExcelConnector
+    from sync_provider.connectors.files.root import FileRoot
+    from sync_provider.core.endpoints import ExcelEndpoint
+
+    endpoint = ExcelEndpoint(type="excel", path="book.xlsx")
+    columns = (TargetColumn(name="v", type=parse_type("string")),)
+    fsspec.filesystem("memory").makedirs("/excel-test", exist_ok=True)
+    for value in ("x", "y"):
+        with ExcelConnector(endpoint, FileRoot("memory://excel-test"), FixedClock()) as opened:
+            stream = changes(("insert", {"v": value}, None), columns=columns)
+            opened.write(WriteRequest(mode="append", columns=columns), stream)
+    with ExcelConnector(endpoint, FileRoot("memory://excel-test"), FixedClock()) as opened:
+        assert [b.records.column("v").to_pylist() for b in opened.read(ReadRequest())] == [["x", "y"]]
+    fsspec.filesystem("memory").rm("/excel-test", recursive=True)
