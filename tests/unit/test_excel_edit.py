@@ -371,3 +371,14 @@ def test_older_formats_are_not_written(tmp_path: Path) -> None:
     )
     with pytest.raises(SyncDataError, match=r"only \.xlsx"):
         write(tmp_path, "append", insert("x"))
+
+
+def test_styles_in_another_encoding_are_refused_rather_than_damaged(tmp_path: Path) -> None:
+    from excel_files import STYLES
+
+    styles = ('<?xml version="1.0" encoding="utf-16"?>' + STYLES).encode("utf-16")
+    data = workbook(SheetXml(table(("code", "amount", "on"))), extra={"xl/styles.xml": styles})
+    (tmp_path / "book.xlsx").write_bytes(data)
+    with pytest.raises(SyncDataError, match="UTF-8"):
+        write(tmp_path, "append", insert("x"))
+    assert (tmp_path / "book.xlsx").read_bytes() == data

@@ -419,3 +419,19 @@ def test_a_file_far_away_is_read_and_written_through_fsspec(tmp_path: Path) -> N
     with ExcelConnector(endpoint, FileRoot("memory://excel-test"), FixedClock()) as opened:
         assert [b.records.column("v").to_pylist() for b in opened.read(ReadRequest())] == [["x", "y"]]
     fsspec.filesystem("memory").rm("/excel-test", recursive=True)
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    parts = parts_of(cells('<c r="A2" t="s"><v>0</v></c>', strings="<si><t>x</t></si>"))
+    marked = {name: b"\xef\xbb\xbf" + part for name, part in parts.items()}
+    assert read(tmp_path, archive(marked)).column("v") == ["x"]
+
+
+def test_a_sheet_full_of_errors_is_rejected_a_part_at_a_time(tmp_path: Path) -> None:
+    rows = "".join(f'<row r="{n}"><c r="A{n}" t="e"><v>#N/A</v></c></row>' for n in range(1, 60_001))
+    (tmp_path / "book.xlsx").write_bytes(workbook(SheetXml(rows)))
+    with connector(tmp_path, header_row=0) as opened:
+        column = ColumnRequest(name="column_1", type=parse_type("string"))
+        sizes = [len(batch.rejections) for batch in opened.read(ReadRequest(columns=(column,)))]
+    assert sum(sizes) == 60_000
+    assert max(sizes) < 60_000

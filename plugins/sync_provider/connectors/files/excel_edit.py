@@ -90,7 +90,7 @@ class _Editor:
         self._book, self._endpoint, self._request = book, endpoint, request
         self._change_set, self._changes = change_set, changes
         self.result = WriteResult()
-        styles = book.package.read(book.styles_part).decode() if book.styles_part else ""
+        styles = book.package.read_text(book.styles_part) if book.styles_part else ""
         self._styles = StyleSheet(styles, list(book.formats))
         self._codes = [format_code(c.type, plain=endpoint.style == "plain") for c in request.columns]
         self._parts: dict[str, bytes] = {}

@@ -9,6 +9,7 @@ Source: ECMA-376 part 2 (packages); PKWARE APPNOTE 6.3 (ZIP).
 
 from __future__ import annotations
 
+import re
 import struct
 import zipfile
 import zlib
@@ -143,6 +144,17 @@ class Package:
         with self.open(name, max_bytes=MAX_SMALL_PART_BYTES) as part:
             return b"".join(part)
 
+    def read_text(self, name: str) -> str:
+        """A small part as a whole, to be changed as text.
+
+        Raises:
+            SyncDataError: it is not in UTF-8, as spreadsheet programs write.
+        """
+        try:
+            return self.read(name).decode()
+        except UnicodeDecodeError as exc:
+            raise malformed(f"part {name} is not in UTF-8, and cannot be changed", code="excel_irregular") from exc
+
 
 class Part:
     """One part of a workbook being read; damage is reported as a SyncDataError."""
@@ -226,6 +238,16 @@ def walk_steps(part: Part, start: Start, end: Named | None = None, text: Named |
     except (ValueError, LookupError) as exc:  # an unknown encoding
         raise _broken(f"part {part.name} is no readable XML") from exc
     yield
+
+
+def is_plain_head(head: bytes) -> bool:
+    """Whether what stands before some XML's content is UTF-8 without comments or a document type.
+
+    Anything else is for the real XML parser to judge.
+    """
+    start = head.removeprefix(b"\xef\xbb\xbf")[:1]
+    other = re.search(rb"encoding=.(?!utf-8|UTF-8)", head)
+    return start == b"<" and b"<!" not in head and b"\x00" not in head and other is None
 
 
 def _local(name: str) -> str:

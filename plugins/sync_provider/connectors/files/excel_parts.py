@@ -47,15 +47,15 @@ def add_sheet(book: Workbook, name: str) -> tuple[Sheet, dict[str, bytes]]:
     rels = f"{prefix}_rels/{book.part.rpartition('/')[2]}.rels"
     taken = {relation.id for relation in relations(package, book.part)}
     relation = next(f"rId{n}" for n in range(1, 100_000) if f"rId{n}" not in taken)
-    main = package.read(book.part).decode()
+    main = package.read_text(book.part)
     sheet_id = max([0, *map(int, re.findall(r'\bsheetId="(\d+)"', main))]) + 1
     entry = f'<sheet xmlns:r="{RELATIONS}" name={quoteattr(name)} sheetId="{sheet_id}" r:id="{relation}"/>'
     link = f'<Relationship Id="{relation}" Type="{RELATIONS}/worksheet" Target="/{part}"/>'
     override = f'<Override PartName="/{part}" ContentType="{SHEET_TYPE}"/>'
     changed = {
         book.part: _before(main, "</sheets>", entry),
-        rels: _before(package.read(rels).decode(), "</Relationships>", link),
-        "[Content_Types].xml": _before(package.read("[Content_Types].xml").decode(), "</Types>", override),
+        rels: _before(package.read_text(rels), "</Relationships>", link),
+        "[Content_Types].xml": _before(package.read_text("[Content_Types].xml"), "</Types>", override),
     }
     sheet = Sheet(name, part, hidden=False, is_grid=True, relation=relation)
     return sheet, {package.entry(key).filename: text.encode() for key, text in changed.items()}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _CELLS_AT_ONCE = 4_000_000
+_REJECTIONS_AT_ONCE = 10_000
 
 
 @dataclass(slots=True)
@@ -145,7 +146,7 @@ def _records(plan: SheetPlan, chunk: Chunk) -> tuple[pa.RecordBatch, list[Reject
             refused[column.errors] = refused[column.unvalued] = True
     refused &= ~above
     kept = np.flatnonzero(present & ~refused & ~above)
-    rejections = [_rejection(plan, chunk, columns, int(row)) for row in np.flatnonzero(refused)]
+    rejections = list(_rejections(plan, chunk, columns, np.flatnonzero(refused).tolist()))
     index = None if len(kept) == len(chunk.number) else pa.array(kept)
     blank = pa.nulls(len(kept), pa.string())
     arrays: dict[str, Any] = {
@@ -163,22 +164,27 @@ def _records(plan: SheetPlan, chunk: Chunk) -> tuple[pa.RecordBatch, list[Reject
     return pa.RecordBatch.from_pydict(arrays), rejections
 
 
-def _rejection(plan: SheetPlan, chunk: Chunk, columns: list[Column | None], row: int) -> Rejection:
-    """One rejection for the first cell at fault of a row."""
-    record: dict[str, str | None] = {}
-    fault: tuple[str, str, int, bool] | None = None
-    for (request, at), column in zip(plan.columns, columns, strict=True):
-        if column is None or at is None:
-            record[request.name] = plan.sheet.name
-            continue
-        record[request.name] = column.texts[row].as_py()
-        is_error = row in column.errors
-        if fault is None and (is_error or row in column.unvalued):
-            fault = request.name, record[request.name] or "", at, is_error
-    assert fault is not None
-    name, value, at, is_error = fault
+def _rejections(plan: SheetPlan, chunk: Chunk, columns: list[Column | None], rows: list[int]) -> Iterator[Rejection]:
+    """One rejection for each of these rows."""
+    errors = [set() if column is None else set(column.errors.tolist()) for column in columns]
+    unvalued = [set() if column is None else set(column.unvalued.tolist()) for column in columns]
+    for row in rows:
+        at = next(at for at in range(len(columns)) if row in errors[at] or row in unvalued[at])
+        yield _rejection(plan, chunk, columns, row, at, is_error=row in errors[at])
+
+
+def _rejection(
+    plan: SheetPlan, chunk: Chunk, columns: list[Column | None], row: int, fault: int, *, is_error: bool
+) -> Rejection:
+    """The rejection of a row, for the first of its cells at fault."""
+    record = {
+        request.name: plan.sheet.name if column is None else column.texts[row].as_py()
+        for (request, _), column in zip(plan.columns, columns, strict=True)
+    }
+    request, at = plan.columns[fault]
+    value = record[request.name] or ""
     number = int(chunk.number[row])
-    cell = address(number, at)
+    cell = address(number, at or 0)
     if is_error:
         message = f"cell {cell} holds the error {value[:20]}. Correct its formula or clear it"
     else:
@@ -186,7 +192,7 @@ def _rejection(plan: SheetPlan, chunk: Chunk, columns: list[Column | None], row:
     return Rejection(
         rule="error_cell" if is_error else "formula_without_value",
         message=message,
-        field=name,
+        field=request.name,
         value=value if is_error else None,
         where=Where(file=plan.file, sheet=plan.sheet.name, cell=cell, row=number),
         record=record,
@@ -209,6 +215,9 @@ class _Gathered:
 
     def full(self) -> Iterator[RawBatch]:
         if self.rows < self.batch_rows:
+            if len(self.rejections) >= _REJECTIONS_AT_ONCE:
+                yield from self.rest()
+                self.pieces, self.rows, self.rejections = [], 0, []
             return
         joined = self._join()
         whole = joined.num_rows // self.batch_rows * self.batch_rows

@@ -24,6 +24,7 @@ from sync_provider.connectors.files.excel_guard import (
     MAX_SMALL_PART_BYTES,
     MAX_UNPARSED_BYTES,
     Part,
+    is_plain_head,
     malformed,
     over_limits,
 )
@@ -168,9 +169,7 @@ def _split_head(part: Part, markup: SheetMarkup | None) -> bytes | None:
         if not more or len(head) > MAX_UNPARSED_BYTES:
             raise IrregularError
         head += more
-    before = head[:at]
-    # Another encoding, a comment or a document type in the head is for the real XML parser to judge.
-    if b"<!" in before or b"\x00" in before or re.search(rb"encoding=.(?!utf-8|UTF-8)", before) or before[:1] != b"<":
+    if not is_plain_head(head[:at]):
         raise IrregularError
     stop = head.find(b">", at) + 1
     if head[stop - 2 : stop] == b"/>":

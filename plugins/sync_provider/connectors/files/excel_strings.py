@@ -17,6 +17,7 @@ from sync_provider.connectors.files.excel_guard import (
     MAX_CELL_CHARACTERS,
     MAX_UNPARSED_BYTES,
     Part,
+    is_plain_head,
     malformed,
     over_limits,
 )
@@ -62,8 +63,7 @@ def _regular(part: Part) -> Iterator[bytes]:
         if not began:
             if (at := pending.find(b"<si")) < 0:
                 continue
-            head = pending[:at]
-            if b"<!" in head or b"\x00" in head or re.search(rb"encoding=.(?!utf-8|UTF-8)", head) or head[:1] != b"<":
+            if not is_plain_head(pending[:at]):
                 raise IrregularError
             pending, began = pending[at:], True
         cut = pending.rfind(b"</si>") + 5
