@@ -21,6 +21,7 @@ from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -29,11 +30,12 @@ from local.ports import free_port
 
 _KEPT = 500
 _NAME = re.compile(r"\d{20}-[0-9a-f]{8}\.eml")
-_CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; frame-ancestors 'none'; sandbox"
+_CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; form-action 'none'; frame-ancestors 'none'; sandbox"
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; width: 100% } th, td { text-align: left; padding: .4rem; border-bottom: 1px solid #ccc }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f6f6f6; padding: 1rem }
+iframe { width: 100%; height: 36rem; border: 1px solid #ccc; margin-top: 1rem; background: #fff }
 """
 
 
@@ -47,8 +49,16 @@ class Mail:
     @property
     def text(self) -> str:
         """The body as plain text; an HTML-only mail as its source."""
-        body = self.message.get_body(("plain", "html"))
-        return "" if body is None else str(body.get_content()).replace("\r\n", "\n")
+        return self._body("plain") or self.html or ""
+
+    @property
+    def html(self) -> str | None:
+        """The body as HTML, if it has one."""
+        return self._body("html")
+
+    def _body(self, kind: Literal["plain", "html"]) -> str | None:
+        body = self.message.get_body((kind,))
+        return None if body is None else str(body.get_content()).replace("\r\n", "\n")
 
     def header(self, name: str) -> str:
         return str(self.message.get(name, ""))
@@ -153,7 +163,13 @@ def _list(mails: list[Mail]) -> str:
 def _detail(mail: Mail) -> str:
     names = ("From", "To", "Date", "X-Envelope-From", "X-Envelope-To")
     head = "".join(f"<tr><th>{name}</th><td>{html.escape(mail.header(name))}</td></tr>" for name in names)
-    return f'<p><a href="/">All mails</a></p><table>{head}</table><pre>{html.escape(mail.text)}</pre>'
+    # In a frame of its own without any right: what a mail says cannot touch this page.
+    shown = (
+        f'<iframe sandbox srcdoc="{html.escape(mail.html)}"></iframe>'
+        if mail.html
+        else f"<pre>{html.escape(mail.text)}</pre>"
+    )
+    return f'<p><a href="/">All mails</a></p><table>{head}</table>{shown}'
 
 
 @dataclass(frozen=True, slots=True)

@@ -346,3 +346,27 @@ def test_a_failed_run_is_kept_with_its_error_and_a_retry_succeeds(workspace: Wor
     check(workspace.run(run="same"), "succeeded", read=1, inserted=1)
     with workspace.environment() as env:
         assert [r.state for r in env.ledger.runs.list()] == ["succeeded"]
+
+
+def test_a_correction_stands_for_the_record_as_long_as_the_source_gives_it_as_it_was(workspace: Workspace) -> None:
+    rule = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "amount", "min_value": 0}}
+    workspace.mapping(validation={"expectations": [rule]})
+    workspace.csv("code,amount\n001,-1\n002,2\n")
+    workspace.run()
+    with workspace.environment() as env:
+        (rejection,) = env.ledger.rejections.list(mapping_id="sample", status="open")
+        env.ledger.rejections.correct(rejection.id, {"amount": "1"}, "operator")
+    check(workspace.run(), "succeeded", read=3, filtered=1, unchanged=1, inserted=1)
+    assert [row[:2] for row in workspace.rows()] == [("001", 1), ("002", 2)]
+
+
+def test_a_correction_meets_a_record_that_the_source_has_changed_since_and_both_are_shown(workspace: Workspace) -> None:
+    rule = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "amount", "min_value": 0}}
+    workspace.mapping(validation={"expectations": [rule]})
+    workspace.csv("code,amount\n001,-1\n")
+    workspace.run()
+    with workspace.environment() as env:
+        (rejection,) = env.ledger.rejections.list(mapping_id="sample", status="open")
+        env.ledger.rejections.correct(rejection.id, {"amount": "1"}, "operator")
+    workspace.csv("code,amount\n001,5\n")
+    check(workspace.run(), "partial", read=2, rejected=2)

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from sync_provider.connectors.base import FILE, ROW, SHEET
 from sync_provider.core.errors import MappingError
 from sync_provider.core.expectations import BATCH, OFFERED, RECORD, UNIQUE, check_expectations

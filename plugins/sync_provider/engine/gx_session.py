@@ -47,11 +47,11 @@ class Outcome:
 @lru_cache(maxsize=1)
 def _gx() -> Any:
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    # It says of every context which temporary folder it does not use.
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own deprecations; nothing a user could act on
         import great_expectations
+    # It says of every context which temporary folder it does not use, through a logger with a level of its own.
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
     return great_expectations
 
 

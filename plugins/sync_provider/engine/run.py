@@ -120,7 +120,6 @@ def phase(ctx: RunContext, name: str) -> Iterator[Phase]:
         _failed(ctx, name, number, SyncConnectionError("stopped by a person", hint="Start it again.", code="stopped"))
         raise
     runs.finish_phase(ctx.id, name, "succeeded", result.counters, result.artifact, number=number)
-    log.info("%s: %s", name, ", ".join(f"{key} {value}" for key, value in result.counters.items()))
 
 
 def _failed(ctx: RunContext, name: str, number: int, error: SyncError) -> None:

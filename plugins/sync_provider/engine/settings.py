@@ -166,23 +166,23 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         name="support_email",
         kind="string",
-        default="",
+        default="codsuitebackend@gmail.com",
         description="E-mail address of the people who help, shown in alerts.",
         example="support@example.org",
     ),
     Option(
         name="support_phone",
         kind="string",
-        default="",
+        default="+212 779 635 687",
         description="Telephone number of the people who help, shown in alerts.",
         example="+33 1 23 45 67 89",
     ),
     Option(
         name="support_hours",
         kind="string",
-        default="",
+        default="24/7",
         description="When they can be reached, shown in alerts.",
-        example="24/7",
+        example="9 h - 18 h",
     ),
 )
 """The one definition: settings, Airflow's configuration reference and `docs/settings.md` come from it."""

@@ -25,6 +25,7 @@ STATES = {
     "blocked": "bloqué",
     "failed": "échoué",
 }
+REJECTION_STATES = {"open": "ouvert", "corrected": "corrigé", "replayed": "rejoué", "dismissed": "écarté"}
 
 
 @lru_cache(maxsize=1)
@@ -33,6 +34,7 @@ def templates() -> Templates:
     made = Templates(loader=PackageLoader("sync_provider.web"), autoescape=True, undefined=StrictUndefined)
     made.globals["root"] = hooks.ui_path("synchronisation")
     made.globals["state_name"] = STATES.get
+    made.globals["status_name"] = REJECTION_STATES.get
     return made
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from sync_provider.connectors.base import Connector, CursorRange, RawBatch, ReadRequest
 from sync_provider.core.canonical import write_text
+from sync_provider.engine.casts import to_text
 from sync_provider.engine.phases.boundary import Boundary
 from sync_provider.engine.phases.bounds import Bounds, bounds_for, key_texts
-from sync_provider.engine.phases.replay import replayed
+from sync_provider.engine.phases.replay import Replays, replayed
 from sync_provider.engine.planning import ABSENT
 from sync_provider.engine.rejection_spool import RejectionSpool
 from sync_provider.engine.run import RunContext, phase
@@ -49,9 +50,7 @@ def extract(ctx: RunContext) -> dict[str, Any]:
             )
             intake = _Intake(ctx, conversion, bounds, boundary, spool)
             replays = replayed(ctx, conversion, reconversion)
-            staged = stage(
-                env.store, ctx.path("extracted.parquet"), intake.schema, intake.records(reading, replays.batches)
-            )
+            staged = stage(env.store, ctx.path("extracted.parquet"), intake.schema, intake.records(reading, replays))
             spool.commit(env.ledger, ctx.id, "extract")
         result.counters = {
             **intake.counters,
@@ -90,6 +89,8 @@ class _Intake:
         absent = [pa.field(ABSENT + name, pa.bool_()) for name in self._optional]
         self.schema = pa.schema([*conversion.schema, *absent])
         self.counters = {"read": 0, "filtered": 0, "unchanged": 0}
+        self._mapped = [self.schema.field(f.destination) for f in ctx.mapping.fields]
+        self._overruled: dict[str, dict[str, str | None]] = {}
         self._latest: Any = None
 
     @property
@@ -97,12 +98,11 @@ class _Intake:
         """The greatest cursor value seen, canonical; None where this run must not move the cursor."""
         return write_text(self._latest) if self._latest is not None and self._bounds.live else None
 
-    def records(
-        self, reading: Iterable[RawBatch], replays: Iterable[tuple[Conversion, RawBatch]]
-    ) -> Iterator[pa.RecordBatch]:
+    def records(self, reading: Iterable[RawBatch], replays: Replays) -> Iterator[pa.RecordBatch]:
+        self._overruled = replays.overruled
         for raw in reading:
             yield self._accept(self._conversion, raw, bounded=True)
-        for conversion, raw in replays:
+        for conversion, raw in replays.batches:
             # A corrected record is wanted whatever its cursor says: the cursor has passed it already.
             yield self._accept(conversion, raw, bounded=False)
 
@@ -116,7 +116,7 @@ class _Intake:
         self._progress("extract", self.counters["read"])
         batch = converted.records
         if bounded:
-            batch = self._bounds.select(batch)
+            batch = self._without_overruled(self._bounds.select(batch))
         if self._wanted:
             texts = key_texts(batch, self._key, separator="|")
             batch = batch.filter(pa.array([text in self._wanted for text in texts], pa.bool_()))
@@ -128,6 +128,19 @@ class _Intake:
             batch = fresh
         flags = [pa.repeat(pa.scalar(name in converted.missing), batch.num_rows) for name in self._optional]
         return pa.RecordBatch.from_arrays([*batch.columns, *flags], schema=self.schema)
+
+    def _without_overruled(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch without records that a person has corrected and the source still gives as they were refused."""
+        if not self._overruled or batch.num_rows == 0:
+            return batch
+        import pyarrow as pa
+
+        columns = {f.name: to_text(batch.column(f.name)).to_pylist() for f in self._mapped}
+        keep = [
+            self._overruled.get(key or "") != {name: texts[row] for name, texts in columns.items()}
+            for row, key in enumerate(key_texts(batch, self._key, separator="|"))
+        ]
+        return batch.filter(pa.array(keep, pa.bool_()))
 
     def _follow(self, batch: pa.RecordBatch) -> None:
         if self._bounds.field is None or batch.num_rows == 0:

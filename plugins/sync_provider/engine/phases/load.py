@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sync_provider.connectors.base import KEY_SEPARATOR, OP, TargetColumn, WriteRequest, WriteResult
-from sync_provider.engine.lease import held_lease
+from sync_provider.connectors.base import KEY_SEPARATOR, OP, Connector, TargetColumn, WriteRequest, WriteResult
+from sync_provider.engine.lease import HeldLease, held_lease
 from sync_provider.engine.phases import tracking
 from sync_provider.engine.phases.approve import check_approved
 from sync_provider.engine.phases.bounds import key_texts
@@ -42,38 +42,46 @@ def load(ctx: RunContext) -> dict[str, Any]:
         if earlier is not None and earlier.result is not None and earlier.plan_digest == plan["digest"]:
             log.info("this plan is loaded already; nothing to do")
             result.counters, result.artifact = dict(earlier.result["counters"]), dict(earlier.result["artifact"])
-        elif newer := loads.superseded(ctx.mapping.id, ctx.id, any_scope=ctx.mapping.write == "replace"):
-            log.warning("run %s has loaded newer data; this plan is left alone", newer)
-            result.counters = {**_NOTHING, "deferred": plan["writes"]}
-            result.artifact = {"superseded_by": newer}
         else:
-            result.counters, result.artifact = _write(ctx, plan)
-            loads.done(ctx.id, plan["digest"], {"counters": result.counters, "artifact": result.artifact})
+            result.counters, result.artifact = _load(ctx, plan)
     return result.counters
 
 
 _NOTHING = {"inserted": 0, "updated": 0, "deleted": 0, "unchanged": 0, "deferred": 0, "rejected": 0}
 
 
-def _write(ctx: RunContext, plan: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    mapping, env = ctx.mapping, ctx.env
+def _load(ctx: RunContext, plan: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write under the lease; whether a newer run has loaded is asked, and that we have is noted, while nobody else can."""
+    mapping, loads = ctx.mapping, ctx.env.ledger.loads
     with (
-        env.connect(mapping.destination) as destination,
-        held_lease(env.ledger, destination.capabilities.resource, ctx.id) as lease,
+        ctx.env.connect(mapping.destination) as destination,
+        held_lease(ctx.env.ledger, destination.capabilities.resource, ctx.id) as lease,
     ):
-        env.ledger.loads.begin(ctx.id, plan["digest"])
-        request = WriteRequest(
-            mode=mapping.write,
-            columns=tuple(
-                TargetColumn(name=f.destination, type=f.logical_type, nullable=f.destination not in mapping.key)
-                for f in mapping.fields
-            ),
-            key=mapping.key,
-            run_id=ctx.id,
-            timezone=mapping.timezone,
-            fence=lease.check,
-        )
-        written = destination.write(request, _followed(ctx, _changes(ctx, plan)))
+        if newer := loads.superseded(mapping.id, ctx.id, any_scope=mapping.write == "replace"):
+            log.warning("run %s has loaded newer data; this plan is left alone", newer)
+            return {**_NOTHING, "deferred": plan["writes"]}, {"superseded_by": newer}
+        loads.begin(ctx.id, plan["digest"])
+        counters, artifact = _write(ctx, plan, destination, lease)
+        loads.done(ctx.id, plan["digest"], {"counters": counters, "artifact": artifact})
+    return counters, artifact
+
+
+def _write(
+    ctx: RunContext, plan: dict[str, Any], destination: Connector, lease: HeldLease
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    mapping, env = ctx.mapping, ctx.env
+    request = WriteRequest(
+        mode=mapping.write,
+        columns=tuple(
+            TargetColumn(name=f.destination, type=f.logical_type, nullable=f.destination not in mapping.key)
+            for f in mapping.fields
+        ),
+        key=mapping.key,
+        run_id=ctx.id,
+        timezone=mapping.timezone,
+        fence=lease.check,
+    )
+    written = destination.write(request, _followed(ctx, _changes(ctx, plan)))
     deferred = frozenset(key.replace(KEY_SEPARATOR, "|") for key in written.deferred_keys)
     with RejectionSpool(env.store, ctx.path("load.rejections")) as spool:
         spool.add(written.rejections)

@@ -21,6 +21,8 @@ class Replays:
 
     ids: list[int] = field(default_factory=list)
     batches: list[tuple[Conversion, RawBatch]] = field(default_factory=list)
+    overruled: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    """Key → the record as it was refused: while the source still gives just that, the correction stands for it."""
 
 
 def replayed(ctx: RunContext, from_source: Conversion, from_destination: Conversion) -> Replays:
@@ -36,7 +38,10 @@ def replayed(ctx: RunContext, from_source: Conversion, from_destination: Convers
     pending = list(ctx.env.ledger.rejections.pending_replays(ctx.mapping.id))
     raw = [item for item in pending if item.phase == "extract"]
     typed = [item for item in pending if item.phase != "extract"]
-    replays = Replays(ids=[item.id for item in pending])
+    replays = Replays(
+        ids=[item.id for item in pending],
+        overruled={item.key: item.original for item in typed if item.key is not None},
+    )
     if raw:
         replays.batches.append((from_source, _batch(ctx, from_source, raw)))
     if typed:
