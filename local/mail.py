@@ -49,7 +49,12 @@ class Mail:
     @property
     def text(self) -> str:
         """The body as plain text; an HTML-only mail as its source."""
-        return self._body("plain") or self.html or ""
+        return self.plain or self.html or ""
+
+    @property
+    def plain(self) -> str | None:
+        """The body as plain text, if it has one."""
+        return self._body("plain")
 
     @property
     def html(self) -> str | None:
@@ -164,12 +169,9 @@ def _detail(mail: Mail) -> str:
     names = ("From", "To", "Date", "X-Envelope-From", "X-Envelope-To")
     head = "".join(f"<tr><th>{name}</th><td>{html.escape(mail.header(name))}</td></tr>" for name in names)
     # In a frame of its own without any right: what a mail says cannot touch this page.
-    shown = (
-        f'<iframe sandbox srcdoc="{html.escape(mail.html)}"></iframe>'
-        if mail.html
-        else f"<pre>{html.escape(mail.text)}</pre>"
-    )
-    return f'<p><a href="/">All mails</a></p><table>{head}</table>{shown}'
+    frame = f'<iframe sandbox srcdoc="{html.escape(mail.html)}"></iframe>' if mail.html else ""
+    text = f"<pre>{html.escape(mail.text)}</pre>" if mail.plain or not frame else ""
+    return f'<p><a href="/">All mails</a></p><table>{head}</table>{frame}{text}'
 
 
 @dataclass(frozen=True, slots=True)
