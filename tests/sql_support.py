@@ -157,9 +157,9 @@ class Sqlite:
 class Postgres:
     """A PostgreSQL database, and a way to look into it that is not ours."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, **extra: Any) -> None:
         self.url = url
-        self.connection = postgres_connection(url)
+        self.connection = postgres_connection(url, **extra)
 
     def run(self, *statements: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url) as db:

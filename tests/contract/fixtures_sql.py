@@ -73,6 +73,7 @@ def _from_sqlite(value: Any, kind: str) -> Any:
 class PostgresHarness(Harness):
     name: ClassVar[str] = "postgres"
     needs_postgres: ClassVar[bool] = True
+    extra: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, directory: Path, request: pytest.FixtureRequest) -> None:
         super().__init__(directory, request)
@@ -87,6 +88,7 @@ class PostgresHarness(Harness):
             port=url.port,
             login=url.username,
             schema=url.path.removeprefix("/"),
+            extra=self.extra,
         )
         return SqlConnector(SqlEndpoint(type="sql", connection="app_db", table="clients"), connection, self.clock)
 
@@ -109,4 +111,11 @@ class PostgresHarness(Harness):
         return [{c.name: value for c, value in zip(columns, row, strict=True)} for row in rows]
 
 
-HARNESSES = [SqliteHarness, PostgresHarness]
+class PortablePostgresHarness(PostgresHarness):
+    """PostgreSQL as if it were any other database of SQLAlchemy's."""
+
+    name: ClassVar[str] = "sqlalchemy-postgres"
+    extra: ClassVar[dict[str, Any]] = {"bulk": False}
+
+
+HARNESSES = [SqliteHarness, PostgresHarness, PortablePostgresHarness]

@@ -15,11 +15,14 @@ from sync_provider.connectors.base import ROW, ColumnRequest, CursorRange, ReadR
 from sync_provider.core.errors import SyncDataError, SyncError
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(
+    params=["sqlite", *(pytest.param(name, marks=pytest.mark.postgres) for name in ("postgres", "portable"))]
+)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """``portable``: the way through SQLAlchemy that every other database takes."""
     if request.param == "sqlite":
         return Sqlite(tmp_path / "source.db")
-    return Postgres(request.getfixturevalue("postgres_url"))
+    return Postgres(request.getfixturevalue("postgres_url"), bulk=request.param == "postgres")
 
 
 START = datetime(2024, 2, 28, 23, 59, 59, 500_000, tzinfo=UTC)

@@ -26,7 +26,15 @@ def postgres(postgres_url: str) -> Postgres:
     return Postgres(postgres_url)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture
+def portable(postgres_url: str) -> Postgres:
+    """The way through SQLAlchemy that every other database takes."""
+    return Postgres(postgres_url, bulk=False)
+
+
+@pytest.fixture(
+    params=["sqlite", *(pytest.param(name, marks=pytest.mark.postgres) for name in ("postgres", "portable"))]
+)
 def database(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
 
@@ -143,7 +151,10 @@ def test_a_created_table_has_the_mapped_types_and_the_key(database: Any) -> None
     put(table(database.connection), target)
     with table(database.connection) as connector:
         described = connector.describe()
-    assert [(c.name, str(c.type)) for c in described] == [(c.name, str(c.type)) for c in target]
+    # Through SQLAlchemy a document is kept as text: databases disagree about JSON.
+    as_text = database.connection.extra.get("bulk") is False
+    expected = [(c.name, "string" if as_text and c.type.kind == "json" else str(c.type)) for c in target]
+    assert [(c.name, str(c.type)) for c in described] == expected
     assert [c.nullable for c in described] == [False] + [True] * 7
     result = put(
         table(database.connection),

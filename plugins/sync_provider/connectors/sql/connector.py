@@ -25,9 +25,8 @@ from sync_provider.connectors.sql.database import Database
 from sync_provider.connectors.sql.engine_url import kind_of, secrets_of
 from sync_provider.connectors.sql.faults import translated
 from sync_provider.connectors.sql.reading import selection_for, wrapped
-from sync_provider.connectors.sql.writing import write
 from sync_provider.core.endpoints import SqlEndpoint
-from sync_provider.core.errors import MappingError, SyncAuthenticationError, SyncDataError, SyncError, Where
+from sync_provider.core.errors import SyncAuthenticationError, SyncDataError, SyncError, Where
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -146,7 +145,7 @@ class SqlConnector:
         if self._name is None:
             raise SyncDataError("a query can only be read", where=Where(endpoint=self._where), code="query_refused")
         with self._translated():
-            return write(self._database, self._name, request, changes, create=self._endpoint.create)
+            return self._database.write(self._name, request, changes, create=self._endpoint.create)
 
     def close(self) -> None:
         self._database.close()
@@ -193,12 +192,9 @@ def _database(connection: ConnectionInfo, endpoint: SqlEndpoint) -> Database:
         from sync_provider.connectors.sql.postgres_database import PostgresDatabase
 
         return PostgresDatabase(connection)
-    raise MappingError(
-        f"databases of type {connection.type!r} are not supported",
-        where=Where(endpoint=f"connection {connection.id}"),
-        hint="Use a connection of type sqlite or postgres.",
-        code="database_unsupported",
-    )
+    from sync_provider.connectors.sql.alchemy_database import AlchemyDatabase
+
+    return AlchemyDatabase(connection)
 
 
 def _split(text: str) -> TableName:

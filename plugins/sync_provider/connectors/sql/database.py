@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sync_provider.connectors.base import ColumnRequest, CursorRange, RawBatch, TargetColumn
+from sync_provider.connectors.base import ColumnRequest, CursorRange, RawBatch, TargetColumn, WriteRequest, WriteResult
 from sync_provider.connectors.sql.catalog import Column, Table, TableName
 from sync_provider.connectors.sql.fitting import Misfit
 from sync_provider.connectors.sql.statements import Statements
@@ -69,7 +69,7 @@ class Session(Protocol):
     def rows(self, sql: str) -> Iterator[tuple[Any, ...]]: ...
 
     def put(self, table: Table, names: Sequence[str], batch: pa.RecordBatch) -> int:
-        """Bulk-load a staged batch straight into the table (only where `Database.is_direct`)."""
+        """Bulk-load a staged batch straight into the table (only where `BulkDatabase.is_direct`)."""
         ...
 
     def unstage(self) -> None:
@@ -111,13 +111,11 @@ class Database(Protocol):
         """The table that we would create."""
         ...
 
-    def writer(self, run_id: str) -> AbstractContextManager[Session]:
-        """A session; leaving it without `commit` rolls everything back."""
+    def write(
+        self, name: TableName, request: WriteRequest, changes: Iterator[pa.RecordBatch], *, create: bool
+    ) -> WriteResult:
+        """Apply a change stream in one transaction."""
         ...
-
-    def statements(
-        self, table: Table, columns: Sequence[Column], schema: pa.Schema, key: Sequence[str]
-    ) -> Statements: ...
 
     def is_local(self, table: Table, column: Column) -> bool:
         """Whether the times that a column holds name no zone."""
@@ -129,6 +127,18 @@ class Database(Protocol):
 
     def stored(self, array: pa.Array, column: Column, type: LogicalType) -> pa.Array: ...  # noqa: A002
 
-    def is_direct(self, columns: Sequence[Column], schema: pa.Schema) -> bool: ...
-
     def close(self) -> None: ...
+
+
+class BulkDatabase(Database, Protocol):
+    """A database with a bulk path (`writing`)."""
+
+    def writer(self, run_id: str) -> AbstractContextManager[Session]:
+        """A session; leaving it without `commit` rolls everything back."""
+        ...
+
+    def statements(
+        self, table: Table, columns: Sequence[Column], schema: pa.Schema, key: Sequence[str]
+    ) -> Statements: ...
+
+    def is_direct(self, columns: Sequence[Column], schema: pa.Schema) -> bool: ...

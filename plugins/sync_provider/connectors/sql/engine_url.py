@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
 _SQLITE = ("sqlite",)
+# Airflow's names for connections, where SQLAlchemy has another.
+_DRIVERS = {
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "mssql": "mssql+pymssql",
+    "mysql": "mysql+pymysql",
+}
 _POSTGRES = ("postgres", "postgresql")
 _URL_KEYS = ("sqlalchemy_url", "sqlalchemy_uri")
 # What libpq understands and a person may want to set in the connection's extra.
@@ -25,11 +32,15 @@ _LIVENESS = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count
 
 
 def kind_of(connection: ConnectionInfo) -> str:
-    """``sqlite``, ``postgresql``, or ``other`` (anything that SQLAlchemy has a dialect for)."""
+    """``sqlite``, ``postgresql``, or ``other`` (anything that SQLAlchemy has a dialect for).
+
+    ``extra.bulk: false`` makes PostgreSQL ``other``: for databases that speak its language but lack its COPY.
+    """
     name = _url(connection).get_backend_name() if _has_url(connection) else connection.type
     if name in _SQLITE:
         return "sqlite"
-    return "postgresql" if name in _POSTGRES else "other"
+    bulk = str(connection.extra.get("bulk", True)).lower() not in ("false", "0", "no")
+    return "postgresql" if name in _POSTGRES and bulk else "other"
 
 
 def sqlite_path(connection: ConnectionInfo) -> Path:
@@ -99,7 +110,7 @@ def sqlalchemy_url(connection: ConnectionInfo) -> URL:
     else:
         query = connection.extra.get("query") or {}
         url = URL.create(
-            str(connection.extra.get("sqlalchemy_driver") or connection.type),
+            str(connection.extra.get("sqlalchemy_driver") or _DRIVERS.get(connection.type, connection.type)),
             username=connection.login,
             password=str(connection.password) if connection.password else None,
             host=connection.host,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from sync_provider.connectors.base import ConnectionInfo, RawBatch, TargetColumn
+from sync_provider.connectors.base import ConnectionInfo, RawBatch, TargetColumn, WriteRequest, WriteResult
 from sync_provider.connectors.sql import postgres_types
 from sync_provider.connectors.sql.catalog import Column, Table, TableName
 from sync_provider.connectors.sql.database import Right, Selection
@@ -16,6 +16,7 @@ from sync_provider.connectors.sql.postgres_reading import select
 from sync_provider.connectors.sql.postgres_session import PostgresSession
 from sync_provider.connectors.sql.postgres_statements import PostgresStatements
 from sync_provider.connectors.sql.statements import Statements, quoted
+from sync_provider.connectors.sql.writing import write
 from sync_provider.core.schema import LogicalType
 
 if TYPE_CHECKING:
@@ -162,6 +163,11 @@ class PostgresDatabase:
             unique=(frozenset(key),) if key else (),
             exists=False,
         )
+
+    def write(
+        self, name: TableName, request: WriteRequest, changes: Iterator[pa.RecordBatch], *, create: bool
+    ) -> WriteResult:
+        return write(self, name, request, changes, create=create)
 
     def writer(self, run_id: str) -> AbstractContextManager[PostgresSession]:
         return PostgresSession.open(self._conninfo(), run_id, self._lock_timeout)

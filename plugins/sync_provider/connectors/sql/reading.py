@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
 
 from sync_provider.connectors.base import (
     FILE,
@@ -15,6 +16,8 @@ from sync_provider.connectors.base import (
 )
 from sync_provider.connectors.sql.catalog import Column, pick
 from sync_provider.connectors.sql.database import Selection
+from sync_provider.connectors.sql.values import cell_text, names_no_zone
+from sync_provider.core.canonical import read_text
 from sync_provider.core.errors import SyncDataError, Where
 from sync_provider.core.schema import LogicalType
 
@@ -100,3 +103,52 @@ def literal(text: str) -> str:
     if "\0" in text:
         raise SyncDataError("a cursor value holds the NUL character", code="cursor_refused")
     return "'" + text.replace("'", "''") + "'"
+
+
+def cursor_value(text: str, kind: LogicalType) -> Any:
+    """A cursor's bound as a value of its type.
+
+    Raises:
+        SyncDataError: it is none.
+    """
+    try:
+        return read_text(text, kind, UTC)
+    except ValueError as error:
+        raise SyncDataError(f"the cursor value is no {kind}", code="cursor_refused") from error
+
+
+class Bound:
+    """Exact bounds, on what a cell means. A cell that means nothing under the type passes, for the transform to refuse."""
+
+    def __init__(self, cursor: CursorRange, kind: LogicalType) -> None:
+        self._kind = kind
+        self._since = None if cursor.since is None else cursor_value(cursor.since, kind)
+        self._until = None if cursor.until is None else cursor_value(cursor.until, kind)
+        self._unbounded = cursor.since is None and cursor.until is None
+
+    def holds(self, cell: Any) -> bool:
+        if self._unbounded:
+            return True
+        value: Any = self._value(cell)
+        if value is _UNREADABLE:
+            return True
+        if value is None:
+            return False
+        return (self._since is None or value >= self._since) and (self._until is None or value < self._until)
+
+    def _value(self, cell: Any) -> Any:
+        if self._kind.kind == "integer" and type(cell) is int:
+            return cell
+        if self._kind.kind == "timestamp" and names_no_zone(cell):
+            # What it means is the mapping's to say, and the engine's to bound.
+            return _UNREADABLE
+        text = cell_text(cell, self._kind.kind)
+        if text is None:
+            return None
+        try:
+            return read_text(text, self._kind, UTC)
+        except ValueError:
+            return _UNREADABLE
+
+
+_UNREADABLE = object()

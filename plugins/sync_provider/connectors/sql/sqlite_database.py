@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sync_provider.connectors.base import ConnectionInfo, RawBatch, TargetColumn
+from sync_provider.connectors.base import ConnectionInfo, RawBatch, TargetColumn, WriteRequest, WriteResult
 from sync_provider.connectors.sql import sqlite_types
 from sync_provider.connectors.sql.catalog import Column, Table, TableName
 from sync_provider.connectors.sql.database import Right, Selection
@@ -27,6 +27,7 @@ from sync_provider.connectors.sql.sqlite_session import SqliteSession
 from sync_provider.connectors.sql.sqlite_statements import SqliteStatements
 from sync_provider.connectors.sql.statements import Statements, quoted
 from sync_provider.connectors.sql.values import names_no_zone
+from sync_provider.connectors.sql.writing import write
 from sync_provider.core.schema import LogicalType
 
 if TYPE_CHECKING:
@@ -130,6 +131,11 @@ class SqliteDatabase:
             made.append(Column(name=each.name, declared=declared, type=each.type, storage=storage, nullable=nullable))
         unique = (frozenset(key),) if key else ()
         return Table(name=TableName("main", name.name), columns=tuple(made), unique=unique, exists=False)
+
+    def write(
+        self, name: TableName, request: WriteRequest, changes: Iterator[pa.RecordBatch], *, create: bool
+    ) -> WriteResult:
+        return write(self, name, request, changes, create=create)
 
     def writer(self, run_id: str) -> AbstractContextManager[SqliteSession]:
         return SqliteSession.open(self._open(write=True), run_id)

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sync_provider.connectors.base import ColumnRequest, CursorRange, RawBatch
+from sync_provider.connectors.base import ColumnRequest, RawBatch
 from sync_provider.connectors.sql.catalog import Column
 from sync_provider.connectors.sql.database import Selection
-from sync_provider.connectors.sql.reading import literal, raw_records
+from sync_provider.connectors.sql.reading import Bound, cursor_value, literal, raw_records
 from sync_provider.connectors.sql.sqlite_types import affinity
 from sync_provider.connectors.sql.statements import quoted
-from sync_provider.connectors.sql.values import cell_text, column_text, names_no_zone
-from sync_provider.core.canonical import read_text
+from sync_provider.connectors.sql.values import column_text
 from sync_provider.core.errors import SyncDataError, Where
 from sync_provider.core.schema import LogicalType
 
@@ -39,7 +38,7 @@ def select(db: sqlite3.Connection, selection: Selection) -> Iterator[RawBatch]:
     natives = _natives(db, selection, where)
     names = [column.name for column, _ in selection.columns]
     picked = [quoted(name) for name in names]
-    bound = None if selection.cursor is None else _Bound(*selection.cursor)
+    bound = None if selection.cursor is None else Bound(selection.cursor[0], selection.cursor[2])
     if selection.cursor is not None:
         picked.append(quoted(selection.cursor[1].name))
     order = "" if selection.cursor is None else f" ORDER BY {_order(*selection.cursor[1:])}"
@@ -130,7 +129,7 @@ def _order(column: Column, kind: LogicalType) -> str:
 
 
 def _where(selection: Selection) -> str:
-    """Bounds that an index can serve. They may let more records through than asked for, never fewer (see `_Bound`)."""
+    """Bounds that an index can serve. They may let more records through than asked for, never fewer (see `Bound`)."""
     if selection.cursor is None:
         return ""
     cursor, column, kind = selection.cursor
@@ -146,7 +145,7 @@ def _where(selection: Selection) -> str:
 
 
 def _edge(text: str, kind: LogicalType, days: int) -> str | None:
-    value = _read(text, kind)
+    value = cursor_value(text, kind)
     if kind.kind == "integer":
         return str(value)
     if kind.kind == "date":
@@ -158,48 +157,3 @@ def _edge(text: str, kind: LogicalType, days: int) -> str | None:
         except OverflowError:
             return None
     return None
-
-
-def _read(text: str, kind: LogicalType) -> Any:
-    try:
-        return read_text(text, kind, UTC)
-    except ValueError as error:
-        raise SyncDataError(f"the cursor value is no {kind}", code="cursor_refused") from error
-
-
-class _Bound:
-    """Exact bounds, on what a cell means. A cell that means nothing under the type passes, for the transform to refuse."""
-
-    def __init__(self, cursor: CursorRange, column: Column, kind: LogicalType) -> None:
-        del column
-        self._kind = kind
-        self._since = None if cursor.since is None else _read(cursor.since, kind)
-        self._until = None if cursor.until is None else _read(cursor.until, kind)
-        self._unbounded = cursor.since is None and cursor.until is None
-
-    def holds(self, cell: Any) -> bool:
-        if self._unbounded:
-            return True
-        value: Any = self._value(cell)
-        if value is _UNREADABLE:
-            return True
-        if value is None:
-            return False
-        return (self._since is None or value >= self._since) and (self._until is None or value < self._until)
-
-    def _value(self, cell: Any) -> Any:
-        if self._kind.kind == "integer" and type(cell) is int:
-            return cell
-        if self._kind.kind == "timestamp" and names_no_zone(cell):
-            # What it means is the mapping's to say; `_where` has bounded it by the day.
-            return _UNREADABLE
-        text = cell_text(cell, self._kind.kind)
-        if text is None:
-            return None
-        try:
-            return read_text(text, self._kind, UTC)
-        except ValueError:
-            return _UNREADABLE
-
-
-_UNREADABLE = object()

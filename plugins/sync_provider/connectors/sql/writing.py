@@ -11,20 +11,20 @@ lose. On PostgreSQL readers are not even made to wait; other writers are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Self
 
 from sync_provider.connectors.base import KEY_SEPARATOR, WriteRequest, WriteResult
-from sync_provider.connectors.sql.catalog import Column, Table, TableName, check_new_name, nearest, pick
-from sync_provider.connectors.sql.database import Database, Session
+from sync_provider.connectors.sql.catalog import Table, TableName
+from sync_provider.connectors.sql.database import BulkDatabase, Session
 from sync_provider.connectors.sql.faults import RowFault
 from sync_provider.connectors.sql.intake import Intake
 from sync_provider.connectors.sql.statements import DELETE, EVERY, INSERT, UPDATE, Statements, among, span
+from sync_provider.connectors.sql.target import MOST_REFUSED, check_required, target, target_columns, too_many
 from sync_provider.connectors.sql.values import meaning
 from sync_provider.core.canonical import write_text
-from sync_provider.core.errors import SyncDataError, Where
+from sync_provider.core.errors import SyncDataError
 from sync_provider.core.report import Rejection
 
 if TYPE_CHECKING:
@@ -35,19 +35,19 @@ _HANDFUL = 500
 
 
 def write(
-    database: Database, name: TableName, request: WriteRequest, changes: Iterator[pa.RecordBatch], *, create: bool
+    database: BulkDatabase, name: TableName, request: WriteRequest, changes: Iterator[pa.RecordBatch], *, create: bool
 ) -> WriteResult:
     """Apply a change stream to a table.
 
     Raises:
         SyncDataError: the table or a column is missing or cannot hold its type; nothing was written.
     """
-    table = _target(database, name, request, create=create)
-    columns = _columns(database, table, request)
+    table = target(database, name, request, create=create)
+    columns = target_columns(database, table, request)
     intake = Intake(database, columns, request)
     statements = database.statements(table, columns, intake.schema, request.key)
     with database.writer(request.run_id) as session:
-        work = _Work(session, statements, request, intake)
+        work = _Work(session, statements, request, intake, partial(check_required, table, columns))
         if intake.insert_only and database.is_direct(columns, intake.schema):
             work.begin(table)
             work.put(table, changes)
@@ -55,7 +55,6 @@ def write(
             session.stage(intake.schema, columns, intake.batches(changes))
             work.begin(table)
             work.apply_stage()
-        _check_required(table, columns, intake)
         work.verify()
         request.fence()
         session.commit()
@@ -63,65 +62,19 @@ def write(
     return work.result
 
 
-def _target(database: Database, name: TableName, request: WriteRequest, *, create: bool) -> Table:
-    table = database.find(name)
-    if table is not None:
-        if not table.writable:
-            raise SyncDataError(f"{table.name} is no ordinary table", hint="Write to the table behind it.", code="view")
-        return table
-    others = database.tables()
-    alike = [other for other in others if other.casefold() == str(name).casefold()]
-    if not create or alike:
-        raise SyncDataError(
-            f"there is no table {name}",
-            where=Where(field="table"),
-            hint=nearest(str(name), others),
-            code="table_missing",
-        )
-    check_new_name(name.name, "table")
-    for column in request.columns:
-        check_new_name(column.name, "column")
-    return database.new_table(name, request.columns, request.key)
-
-
-def _columns(database: Database, table: Table, request: WriteRequest) -> list[Column]:
-    columns = pick(table.columns, [each.name for each in request.columns], str(table.name))
-    for column, wanted in zip(columns, request.columns, strict=True):
-        reason = "the database computes it itself" if column.generated else database.refusal(column, wanted.type)
-        if reason is not None:
-            raise SyncDataError(
-                f"{table.name}.{column.name} cannot take {wanted.type}: {reason}",
-                where=Where(field=column.name),
-                hint="Change the field's type in the mapping, or the column's.",
-                code="column_incompatible",
-            )
-    return [
-        replace(column, storage=replace(column.storage, zone=request.timezone))
-        if wanted.type.kind == "timestamp" and database.is_local(table, column)
-        else column
-        for column, wanted in zip(columns, request.columns, strict=True)
-    ]
-
-
-def _check_required(table: Table, columns: Sequence[Column], intake: Intake) -> None:
-    mapped = {column.name for column in columns}
-    for column in table.columns:
-        if column.name not in mapped and not (column.nullable or column.has_default or column.generated):
-            if not intake.counts[INSERT]:
-                return
-            raise SyncDataError(
-                f"{table.name}.{column.name} must have a value, and no field is mapped to it",
-                where=Where(field=column.name),
-                hint="Map a field to it, or give the column a default.",
-                code="column_required",
-            )
-
-
 class _Work:
     """One write under way."""
 
-    def __init__(self, session: Session, statements: Statements, request: WriteRequest, intake: Intake) -> None:
+    def __init__(
+        self,
+        session: Session,
+        statements: Statements,
+        request: WriteRequest,
+        intake: Intake,
+        check_inserts: Callable[[], None],
+    ) -> None:
         self._session, self._statements, self._request, self._intake = session, statements, request, intake
+        self._check_inserts = check_inserts
         self._refused: dict[int, RowFault] = {}
         self.result = WriteResult()
 
@@ -145,6 +98,8 @@ class _Work:
         """Load batches straight into the table; only one that is refused takes the way through the stage."""
         names = [column.name for column in self._statements.columns]
         for batch in self._intake.batches(changes):
+            if batch.num_rows:
+                self._check_inserts()
             with self._savepoint() as part:
                 part.run(partial(self._session.put, table, names, batch.select(range(2, batch.num_columns))))
             if part.done is not None:
@@ -158,6 +113,8 @@ class _Work:
 
     def apply_stage(self) -> None:
         """Apply everything that is staged."""
+        if self._intake.counts[INSERT]:
+            self._check_inserts()
         if (preparation := self._statements.prepare()) is not None:
             self._session.execute(preparation)
         every = range(1, self._intake.total + 1)
@@ -209,6 +166,8 @@ class _Work:
         elif len(numbers) == 1:
             assert part.fault is not None
             self._refused[numbers[0]] = part.fault
+            if len(self._refused) + len(self.result.rejections) > MOST_REFUSED:
+                raise too_many(part.fault)
         else:
             middle = len(numbers) // 2
             self._apply(operation, statement, numbers[:middle])
