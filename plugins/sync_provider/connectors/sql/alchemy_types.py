@@ -36,7 +36,8 @@ def storage_of(type_: TypeEngine[Any]) -> Storage:
         return Storage(family="other")
     if isinstance(type_, sa.String):
         return Storage(family="text", length=type_.length, padded=isinstance(type_, sa.CHAR))
-    if isinstance(type_, sa.Boolean):
+    # TINYINT(1) is what MySQL makes of BOOLEAN.
+    if isinstance(type_, sa.Boolean) or (type(type_).__name__ == "TINYINT" and getattr(type_, "display_width", 0) == 1):
         return Storage(family="boolean")
     if isinstance(type_, sa.Integer):
         # A dialect's own small integers (MySQL's TINYINT, MEDIUMINT) would wrap or refuse: the database says so itself.
