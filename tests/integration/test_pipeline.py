@@ -370,3 +370,37 @@ def test_a_correction_meets_a_record_that_the_source_has_changed_since_and_both_
         env.ledger.rejections.correct(rejection.id, {"amount": "1"}, "operator")
     workspace.csv("code,amount\n001,5\n")
     check(workspace.run(), "partial", read=2, rejected=2)
+
+
+@pytest.mark.parametrize(
+    "destination",
+    [
+        {"type": "sql", "connection": "db", "table": "target"},
+        {"type": "csv", "path": "out.csv"},
+        {"type": "excel", "path": "out.xlsx", "sheet": "Out"},
+    ],
+    ids=lambda value: value["type"],
+)
+def test_an_append_whose_end_nobody_heard_is_not_repeated(
+    workspace: Workspace, destination: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sync_provider.engine.ledger.loads import Loads
+
+    class KilledError(Exception):
+        """Stands for a process that is gone right after the commit."""
+
+    def die(*_: object, **__: object) -> None:
+        raise KilledError
+
+    workspace.mapping(write="append", key=None, destination=destination)
+    workspace.csv("code,amount\n001,1\n001,1\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(Loads, "done", die)
+        with pytest.raises(KilledError):
+            workspace.run(run="same")
+    with workspace.open(run="same") as ctx:
+        pipeline.load(ctx)
+        check(pipeline.report(ctx), "succeeded", read=2, unchanged=2)
+    check(workspace.run(), "succeeded", read=2, inserted=2)
+    workspace.mapping(id="back", write="replace", key=None, source=destination)
+    assert workspace.run("back")["read"] == 4

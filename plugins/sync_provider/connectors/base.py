@@ -186,6 +186,10 @@ class WriteRequest:
         key: destination names of the key columns; may be empty for append and replace.
         run_id: ULID, for names of temporary objects and for idempotence markers.
         timezone: IANA name of the zone in which the target's timestamps without a zone are meant.
+        marker: names this very append, the same when it is tried again. A connector that commits in transactions keeps it
+            beside the data, and does nothing where it is kept already: records without a key are appended once.
+        intent: the same for connectors that swap files: told the SHA-256 (hex) of the new content right before the swap.
+        intended: what `intent` was told by an earlier try of this append; content with this digest holds it already.
         fence: called immediately before each commit; raises if our lease was lost.
     """
 
@@ -194,6 +198,9 @@ class WriteRequest:
     key: tuple[str, ...] = ()
     run_id: str = ""
     timezone: str = "UTC"
+    marker: str = ""
+    intent: Callable[[str], None] = lambda _: None
+    intended: str | None = None
     fence: Callable[[], None] = lambda: None
 
 

@@ -20,7 +20,7 @@ from sync_provider.connectors.files.csv_merge import Merger
 from sync_provider.connectors.files.csv_read import CsvReader
 from sync_provider.connectors.files.csv_render import Renderer
 from sync_provider.connectors.files.csv_text import new_file_codec
-from sync_provider.connectors.files.discovery import FoundFile, TrackedFile, hash_file
+from sync_provider.connectors.files.discovery import FoundFile, TrackedFile, appended_already, hash_file
 from sync_provider.connectors.files.root import FileRoot, Location
 from sync_provider.core.endpoints import CsvEndpoint
 from sync_provider.core.errors import SyncDataError, Where
@@ -47,6 +47,8 @@ def write_changes(
         SyncDataError: the file lacks a mapped column, or changed while it was being rewritten (retryable).
         SyncConnectionError: the disk is full, or the file system failed.
     """
+    if appended_already(root, location, request):
+        return WriteResult()
     if request.mode in ("append", "replace"):
         return _rewrite(root, location, endpoint, request, lambda target: target.insert_all(changes))
     with ChangeSet(request, changes) as change_set:
@@ -72,6 +74,7 @@ def _rewrite(
             old.finish()  # somebody else's edit since we read it must not be lost
         elif root.exists(location):
             raise _changed(location, "the file appeared while it was being written")
+        request.intent(written.hexdigest())
 
     try:
         with atomic_write(root, location, before_commit=check_still_ours) as file:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from sync_provider.connectors.base import Clock, SourceFile
+from sync_provider.connectors.base import Clock, SourceFile, WriteRequest
 from sync_provider.connectors.files.root import FileRoot, FileState, Location, translating
 from sync_provider.core.durations import parse_duration
 from sync_provider.core.endpoints import FileEndpoint
@@ -83,6 +83,12 @@ def hash_file(root: FileRoot, location: Location) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def appended_already(root: FileRoot, location: Location, request: WriteRequest) -> bool:
+    """Whether an earlier try of this append, of which nobody heard, did swap its content in."""
+    wanted = request.intended if request.mode == "append" else None
+    return wanted is not None and root.exists(location) and hash_file(root, location) == wanted
 
 
 def content_token(files: Iterable[SourceFile]) -> str:

@@ -208,7 +208,7 @@ def scan_text(text: bytes, last_row: int = 0) -> Rows:
     buf = np.frombuffer(text + b"\0" * 32, np.uint8)
     # < and > differ in one bit; in regular markup they take turns.
     marks = np.flatnonzero((buf & 0xFD) == ord("<"))
-    opens, closes = marks[0::2], marks[1::2]
+    opens, closes = np.ascontiguousarray(marks[0::2]), np.ascontiguousarray(marks[1::2])
     if len(marks) % 2 or not len(marks) or not ((_at(buf, opens) == ord("<")) & (_at(buf, closes) == ord(">"))).all():
         raise IrregularError
     code, leaves = _tags(buf, opens, closes)

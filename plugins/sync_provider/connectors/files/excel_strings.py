@@ -154,11 +154,23 @@ def unescape(texts: pa.Array) -> pa.Array:
 
     if len(texts) and (longest := pc.max(pc.binary_length(texts)).as_py() or 0) > MAX_CELL_CHARACTERS:
         _check_length(texts, longest)
+    data = _data(texts)
+    if b"&" not in data and b"\r" not in data and b"_x" not in data:
+        return texts
     marked = pc.match_substring_regex(texts, "[&\r]|_x[0-9A-Fa-f]{4}_")
     if not pc.any(marked).as_py():
         return texts
     marked = marked.fill_null(False)
     return pc.replace_with_mask(texts, marked, _unescape_marked(texts.filter(marked)))
+
+
+def _data(texts: pa.Array) -> bytes:
+    """All texts end to end: one look at them tells whether anything is to be done."""
+    _, offsets, data = texts.buffers()
+    if not len(texts) or data is None:
+        return b""
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    return bytes(memoryview(data)[int(ends[0]) : int(ends[-1])])
 
 
 def _unescape_marked(texts: pa.Array) -> pa.Array:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from sync_provider.connectors.base import WriteRequest, WriteResult
 from sync_provider.connectors.files.atomic import atomic_write
 from sync_provider.connectors.files.csv_changes import ChangeSet
-from sync_provider.connectors.files.discovery import FoundFile, TrackedFile, hash_file
+from sync_provider.connectors.files.discovery import FoundFile, TrackedFile, appended_already, hash_file
 from sync_provider.connectors.files.excel_guard import Package, file_format, malformed
 from sync_provider.connectors.files.excel_insert import Inserter, only_inserts, write_new_sheet
 from sync_provider.connectors.files.excel_new import check_sheet_name, new_archive, part_writer, write_workbook_parts
@@ -52,6 +52,8 @@ def write_changes(
             where=Where(field="destination.sheet"),
             code="sheet_pattern",
         )
+    if appended_already(root, location, request):
+        return WriteResult()
     with ExitStack() as stack:
         keyed = request.mode in ("upsert", "mirror")
         change_set = stack.enter_context(ChangeSet(request, changes)) if keyed else None
@@ -64,7 +66,7 @@ def write_changes(
             result, untouched = _edit(stack, built, old, endpoint, request, change_set, changes)
             if untouched:
                 return result
-        _publish(root, location, built, old, request.fence)
+        _publish(root, location, built, old, request)
     return result
 
 
@@ -75,7 +77,7 @@ def _temporary(stack: ExitStack) -> BinaryIO:
 
 
 def _publish(
-    root: FileRoot, location: Location, built: BinaryIO, old: TrackedFile | None, fence: Callable[[], None]
+    root: FileRoot, location: Location, built: BinaryIO, old: TrackedFile | None, request: WriteRequest
 ) -> None:
     """Let the new workbook take the place of the old one, if that is still what was read."""
 
@@ -89,7 +91,8 @@ def _publish(
                 code="file_changed",
                 retryable=True,
             )
-        fence()
+        request.fence()
+        request.intent(digest.hexdigest())
 
     digest = hashlib.sha256()
     built.seek(0)

@@ -48,6 +48,9 @@ def write(
     statements = database.statements(table, columns, intake.schema, request.key)
     with database.writer(request.run_id) as session:
         work = _Work(session, statements, request, intake, partial(check_required, table, columns))
+        markers = _Markers(database, session, table, request) if request.mode == "append" and request.marker else None
+        if markers is not None and markers.holds_ours():
+            return WriteResult()
         if intake.insert_only and database.is_direct(columns, intake.schema):
             work.begin(table)
             work.put(table, changes)
@@ -56,10 +59,37 @@ def write(
             work.begin(table)
             work.apply_stage()
         work.verify()
+        if markers is not None:
+            markers.leave()
         request.fence()
         session.commit()
     work.result.rejections[:0] = intake.rejections
     return work.result
+
+
+class _Markers:
+    """Which appends a schema has taken: a table beside the data, written in the same transaction.
+
+    Records without a key cannot be recognised; without this note, a try whose commit nobody heard of would be repeated.
+    """
+
+    NAME = "sync_provider_appends"
+
+    def __init__(self, database: BulkDatabase, session: Session, table: Table, request: WriteRequest) -> None:
+        self._session, self._text = session, request.marker.replace("'", "''")
+        self._table = TableName(table.name.schema, self.NAME)
+        self._exists = database.find(self._table) is not None
+        self._relation = database.relation(self._table)
+
+    def holds_ours(self) -> bool:
+        if not self._exists:
+            return False
+        return any(self._session.rows(f"SELECT 1 FROM {self._relation} WHERE marker = '{self._text}'"))  # noqa: S608
+
+    def leave(self) -> None:
+        if not self._exists:
+            self._session.execute(f"CREATE TABLE {self._relation} (marker VARCHAR(200) PRIMARY KEY)")
+        self._session.execute(f"INSERT INTO {self._relation} (marker) VALUES ('{self._text}')")  # noqa: S608
 
 
 class _Work:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
+
+INTENT = "append.intent"
 
 
 def load(ctx: RunContext) -> dict[str, Any]:
@@ -78,6 +81,9 @@ def _write(
         ),
         key=mapping.key,
         run_id=ctx.id,
+        marker=f"{ctx.id}:{plan['digest']}",
+        intent=lambda sha256: _note_intent(ctx, plan, sha256),
+        intended=_intended(ctx, plan),
         timezone=mapping.timezone,
         fence=lease.check,
     )
@@ -91,6 +97,21 @@ def _write(
         unwritten = deferred | {r.key for r in written.rejections if r.key is not None}
         artifact["tracked"] = tracking.save(ctx, plan["path"], unwritten)
     return _counters(written, plan["writes"], _undeleted(ctx, plan, deferred)), artifact
+
+
+def _note_intent(ctx: RunContext, plan: dict[str, Any], sha256: str) -> None:
+    if ctx.mapping.write == "append":
+        with ctx.env.store.open_write(ctx.path(INTENT)) as sink:
+            sink.write(json.dumps({"plan": plan["digest"], "sha256": sha256}).encode())
+
+
+def _intended(ctx: RunContext, plan: dict[str, Any]) -> str | None:
+    """What an interrupted try of this very append was about to swap in, if any."""
+    if ctx.mapping.write != "append" or not ctx.env.store.exists(ctx.path(INTENT)):
+        return None
+    with ctx.env.store.open_read(ctx.path(INTENT)) as source:
+        intent = json.load(source)
+    return str(intent["sha256"]) if intent["plan"] == plan["digest"] else None
 
 
 def _changes(ctx: RunContext, plan: dict[str, Any]) -> Iterator[pa.RecordBatch]:
