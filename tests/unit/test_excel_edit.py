@@ -243,6 +243,11 @@ def test_an_empty_sheet_gets_header_and_records_and_keeps_its_widths(tmp_path: P
     book = openpyxl.Workbook()
     book.active.column_dimensions["A"].width = 33
     book.save(tmp_path / "book.xlsx")
+    for sheet in (0, "Not there yet"):
+        with connector(tmp_path, sheet=sheet) as opened:
+            assert opened.describe() == []
+            assert all(probe.ok for probe in opened.test(["code"], write=True))
+            assert not all(probe.ok for probe in opened.test(["code"], write=False))
     write(tmp_path, "append", insert("x"))
     sheet = openpyxl.load_workbook(tmp_path / "book.xlsx").active
     assert [cell.value for cell in sheet[1]] == ["code", "amount", "on"]

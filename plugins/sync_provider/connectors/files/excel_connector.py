@@ -85,7 +85,8 @@ class ExcelConnector:
                     work.open()
             probes.append(Probe(aspect="header", ok=True, detail=f"{len(columns)} column(s) found"))
         except SyncError as error:
-            if not (write and error.code == "sheet_missing"):  # the writer adds a sheet that is not there yet
+            # The writer adds a sheet that is not there yet, and the header of an empty one.
+            if not (write and error.code in ("sheet_missing", "sheet_empty")):
                 aspect = "header" if isinstance(error, SyncDataError) else "read"
                 probes.append(Probe(aspect=aspect, ok=False, detail=str(error), hint=error.hint))
         if write:
@@ -203,7 +204,7 @@ class _Work:
                 "the sheet is empty: it has no header",
                 where=Where(sheet=sheets[0].name),
                 hint="A sheet without records still needs its header row; declare header_row: 0 if it has none.",
-                code="excel_empty",
+                code="sheet_empty",
             )
         return [plan for plan in plans if plan is not None]
 
