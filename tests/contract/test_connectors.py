@@ -166,6 +166,21 @@ def test_appending_keeps_what_is_there(harness: Harness) -> None:
     assert harness.holds(COLUMNS) == [A, B]
 
 
+def test_an_append_that_is_tried_again_appends_nothing(harness: Harness) -> None:
+    told: list[str] = []
+    write(harness, "append", ("insert", A, None), marker="run:plan", intent=told.append)
+    again = write(
+        harness,
+        "append",
+        ("insert", A, None),
+        marker="run:plan",
+        intent=told.append,
+        intended=told[-1] if told else None,
+    )
+    assert (again.inserted, len(read_all(harness))) == (0, 1)
+    assert write(harness, "append", ("insert", B, None), marker="other:plan", intended="0" * 64).inserted == 1
+
+
 def test_replacing_leaves_the_new_records_alone(harness: Harness) -> None:
     harness.seed(COLUMNS, [A, B])
     result = write(harness, "replace", ("insert", C, None))
