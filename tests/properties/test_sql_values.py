@@ -98,11 +98,14 @@ own_table = settings(
 _names = (f"t{n}" for n in itertools.count())
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(
+    params=["sqlite", *(pytest.param(name, marks=pytest.mark.postgres) for name in ("postgres", "portable"))]
+)
 def connection(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """``portable``: the way through SQLAlchemy that every other database takes."""
     if request.param == "sqlite":
         return sqlite_connection(tmp_path / "target.db")
-    return postgres_connection(request.getfixturevalue("postgres_url"))
+    return postgres_connection(request.getfixturevalue("postgres_url"), bulk=request.param == "postgres")
 
 
 def comparable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

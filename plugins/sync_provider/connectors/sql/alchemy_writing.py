@@ -72,8 +72,9 @@ class _Work:
         self._names = [column.name for column in columns]
         self._table = self._core_table(table, columns)
         self._key = [self._table.c[name] for name in request.key]
-        by_key = [self._table.c[name] == sa.bindparam(f"k{i}") for i, name in enumerate(request.key)]
-        values: dict[str, Any] = {name: sa.bindparam(f"v{i}") for i, name in enumerate(self._names)}
+        # SQLAlchemy keeps parameters named like a column to itself; no mapped column begins with two underscores.
+        by_key = [self._table.c[name] == sa.bindparam(f"__key_{i}") for i, name in enumerate(request.key)]
+        values: dict[str, Any] = {name: sa.bindparam(f"__value_{i}") for i, name in enumerate(self._names)}
         sets = {name: value for name, value in values.items() if name not in request.key} or values
         self._statements = {
             INSERT: self._table.insert().values(values),
@@ -160,11 +161,11 @@ class _Work:
             self._each(operation, records)
 
     def _values(self, record: _Record) -> _Record:
-        return {f"v{i}": record[name] for i, name in enumerate(self._names)}
+        return {f"__value_{i}": record[name] for i, name in enumerate(self._names)}
 
     def _marked(self, record: _Record, there: Sequence[Any]) -> _Write:
         # The key as the table spells it: an equal value in another spelling would not be found.
-        key = {f"k{i}": there[self._names.index(name)] for i, name in enumerate(self._request.key)}
+        key = {f"__key_{i}": there[self._names.index(name)] for i, name in enumerate(self._request.key)}
         return record, {**self._values(record), **key}
 
     def _existing(self, rows: Sequence[Sequence[Any]]) -> dict[Any, list[Sequence[Any]]]:

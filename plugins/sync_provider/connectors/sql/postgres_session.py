@@ -36,6 +36,8 @@ class PostgresSession:
             session = cls(link)
             session.execute("BEGIN")
             session.execute(f"SET LOCAL lock_timeout = {int(lock_timeout_s * 1000)}")
+            # The joins with the stage are as large as the stream; the default would spill every one of them.
+            session.execute("SET LOCAL work_mem = '64MB'")
             session.execute("SET LOCAL datestyle = 'ISO'")
             session.execute("SET LOCAL timezone = 'UTC'")
             session.execute("SET LOCAL standard_conforming_strings = on")
