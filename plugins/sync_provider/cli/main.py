@@ -12,6 +12,7 @@ from sync_provider.cli.lint import lint
 from sync_provider.cli.plan import plan
 from sync_provider.cli.rejects import rejects
 from sync_provider.cli.run import run
+from sync_provider.cli.sandbox import sandbox
 from sync_provider.cli.schema import schema
 from sync_provider.cli.session import Program, common_options
 from sync_provider.cli.status import status
@@ -30,5 +31,5 @@ def main() -> None:
     """Work on integrations without starting Airflow: the same mappings, connections, engine and ledger."""
 
 
-for command in (init, inspect, keys, lint, plan, rejects, run, schema, status, test):
+for command in (init, inspect, keys, lint, plan, rejects, run, sandbox, schema, status, test):
     main.add_command(command)
