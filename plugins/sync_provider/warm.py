@@ -23,7 +23,6 @@ MODULES = (
     "pyarrow.parquet",
     "pyarrow.csv",
     "duckdb",
-    "openpyxl",
     "great_expectations",
     "great_expectations.expectations",
 )

@@ -276,7 +276,7 @@ def _rejections(
                 rule=first.expectation.type,
                 field=columns[0] if len(columns) == 1 else None,
                 value=texts[columns[0]] if len(columns) == 1 else None,
-                message=f"{', '.join(columns)} does not meet {_sentence(first.expectation)}{rest}",
+                message=f"{_sentence(first.expectation, columns)}{rest}",
                 where=record_place(batch, row - start, letters.get(columns[0]) if columns else None),
                 key="|".join(part or "" for part in parts) if parts and None not in parts else None,
                 record=texts,
@@ -284,7 +284,12 @@ def _rejections(
         start += batch.num_rows
 
 
-def _sentence(expectation: Expectation) -> str:
+def _sentence(expectation: Expectation, columns: list[str]) -> str:
+    names = ", ".join(columns)
+    if expectation.type == "expect_column_values_to_not_be_null":
+        return f"{names} is empty"
+    if expectation.type in UNIQUE:
+        return f"another record has the same {names}"
     arguments = {k: v for k, v in expectation.kwargs.items() if not k.startswith("column")}
     written = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    return f"{expectation.type}({written})"
+    return f"{names} does not meet {expectation.type}({written})"
