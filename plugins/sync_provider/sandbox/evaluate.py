@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
+from functools import partial
 from typing import cast
 from zoneinfo import ZoneInfo
 
@@ -81,7 +82,7 @@ class Calculator:
         if node.kind == "call":
             return self._call(cast("str", node.value), node.parts, place)
         values = [self._single(part, place) for part in node.parts]
-        return FUNCTIONS[f"{node.kind} {node.value}"](self._context(), values)
+        return cast("Result", FUNCTIONS[f"{node.kind} {node.value}"](self._context(), values))
 
     def _single(self, node: Node, place: _Place) -> Result:
         value = self._evaluate(node, place)
@@ -106,7 +107,9 @@ class Calculator:
     def _call(self, name: str, parts: tuple[Node, ...], place: _Place) -> Result | Matrix:
         context = self._context()
         if name in LAZY:
-            return LAZY[name](context, [lambda part=part: self._evaluate(part, place) for part in parts])
+            return cast(
+                "Result | Matrix", LAZY[name](context, [partial(self._evaluate, part, place) for part in parts])
+            )
         if name in {"ROW", "COLUMN"}:
             reference = parts[0].value if parts else None
             row, column = (
@@ -116,7 +119,7 @@ class Calculator:
         function = FUNCTIONS.get(name)
         if function is None:
             return CellError("#NAME?", "NAME", f"Unknown function: '{name}'.")
-        return function(context, [self._evaluate(part, place) for part in parts])
+        return cast("Result | Matrix", function(context, [self._evaluate(part, place) for part in parts]))
 
     def _context(self) -> Context:
         return Context(

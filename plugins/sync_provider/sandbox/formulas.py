@@ -171,7 +171,7 @@ def _replace(corner: str, part: int, place: int | None) -> str:
 
 
 class Node(NamedTuple):
-    """A piece of the tree: ``number``, ``text``, ``bool``, ``error``, ``reference``, ``name``, ``call``, ``binary``…"""
+    """A piece of the tree: ``number``, ``text``, ``bool``, ``error``, ``reference``, ``name``, ``call``, ``binary``."""
 
     kind: str
     value: object

@@ -120,7 +120,7 @@ def text(context: Context, value: Value) -> str:
     return context.text(value) if isinstance(value, int | float) else str(value)
 
 
-def truth(context: Context, value: Value) -> bool:
+def truth(value: Value) -> bool:
     """The argument as a condition."""
     value = single(value)
     if isinstance(value, str):
@@ -245,9 +245,9 @@ function("COUNTA", least=1)(lambda _, a: float(sum(v is not None and v != "" for
 function("COUNTBLANK", least=1)(lambda _, a: float(sum(v is None or v == "" for v in flat(a))))
 function("ABS", least=1, most=1)(lambda c, a: abs(number(c, a[0])))
 function("INT", least=1, most=1)(lambda c, a: float(number(c, a[0]) // 1))
-function("NOT", least=1, most=1)(lambda c, a: not truth(c, a[0]))
-function("AND", least=1)(lambda c, a: all(truth(c, v) for v in flat(a) if v is not None))
-function("OR", least=1)(lambda c, a: any(truth(c, v) for v in flat(a) if v is not None))
+function("NOT", least=1, most=1)(lambda c, a: not truth(a[0]))
+function("AND", least=1)(lambda c, a: all(truth(v) for v in flat(a) if v is not None))
+function("OR", least=1)(lambda c, a: any(truth(v) for v in flat(a) if v is not None))
 function("CONCATENATE", least=1)(lambda c, a: "".join(text(c, v) for v in flat(a)))
 function("CONCAT", least=2, most=2)(lambda c, a: text(c, a[0]) + text(c, a[1]))
 function("LEN", least=1, most=1)(lambda c, a: float(len(text(c, a[0]))))
@@ -326,7 +326,7 @@ def _text(context: Context, arguments: list[Value]) -> str:
 @function("VLOOKUP", least=3, most=4)
 def _vlookup(context: Context, arguments: list[Value]) -> Result:
     wanted, table, column = single(arguments[0]), arguments[1], int(number(context, arguments[2]))
-    near = len(arguments) < 4 or truth(context, arguments[3])
+    near = len(arguments) < 4 or truth(arguments[3])
     if not isinstance(table, list) or not 1 <= column <= len(table[0]):
         raise _fail("#REF!", "VLOOKUP evaluates to an out of bounds range.")
     found: Result = None
@@ -376,11 +376,11 @@ def _sumif(context: Context, arguments: list[Value]) -> float:
     return sum(value for value in kept if isinstance(value, float) and not isinstance(value, bool))
 
 
-def _if(context: Context, arguments: list[Callable[[], Value]]) -> Value:
+def _if(_: Context, arguments: list[Callable[[], Value]]) -> Value:
     if not 2 <= len(arguments) <= 3:
         return CellError("#N/A", "N_A", "Wrong number of arguments to IF.")
     try:
-        chosen = truth(context, arguments[0]())
+        chosen = truth(arguments[0]())
     except FormulaFailedError as failed:
         return failed.error
     if chosen:

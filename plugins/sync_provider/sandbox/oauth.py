@@ -153,12 +153,13 @@ class Accounts:
         account = self._services.get(claims.get("iss", ""))
         if account is None:
             raise TokenError("invalid_grant", "Invalid grant: account not found")
+        forged = TokenError("invalid_grant", "Invalid JWT Signature.")
+        if header.get("alg") != "RS256" or header.get("kid", account["key_id"]) != account["key_id"]:
+            raise forged
         try:
-            if header.get("alg") != "RS256" or header.get("kid", account["key_id"]) != account["key_id"]:
-                raise InvalidSignature
             self._key(claims["iss"], account).verify(signed, f"{head}.{payload}".encode(), PKCS1v15(), SHA256())
         except InvalidSignature as exc:
-            raise TokenError("invalid_grant", "Invalid JWT Signature.") from exc
+            raise forged from exc
         if account["disabled"]:
             raise TokenError("invalid_grant", "Invalid grant: account not found")
         checked: dict[str, Any] = claims

@@ -167,7 +167,11 @@ def grid_data(call: Call, book: Spreadsheet, sheet: Sheet, area: Area) -> Json:
 
 def _on_axis(location: Json, sheet: Sheet, axis: str) -> bool:
     dimension = location.get("dimensionRange")
-    return bool(dimension) and dimension.get("sheetId", 0) == sheet.sheet_id and dimension["dimension"] == axis.upper()
+    return (
+        dimension is not None
+        and dimension.get("sheetId", 0) == sheet.sheet_id
+        and dimension["dimension"] == axis.upper()
+    )
 
 
 def _with_data(call: Call, book: Spreadsheet, areas: list[tuple[Sheet, Area]], answer: Json, *, only: bool) -> Json:

@@ -99,7 +99,9 @@ def _writer(book: Spreadsheet, option: str, today: date) -> Callable[[Cell, Any]
 
 def write_values(sheet: Sheet, area: Area, values: list[list[Any]], writer: Callable[[Cell, Any], Cell]) -> Written:
     """Write rows of values from the top left of an area that they fit in; None leaves a cell alone."""
-    rows, columns, count = set(), set(), 0
+    rows: set[int] = set()
+    columns: set[int] = set()
+    count = 0
     width = max(map(len, values), default=0)
     for down, line in enumerate(values):
         row = area.top + down
