@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -93,11 +94,21 @@ def _start(binaries: Path, data: Path) -> tuple[subprocess.Popen[bytes], int]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """URL of the running server, without a database."""
+    with running_server() as url:
+        if url is None:
+            if os.environ.get("CI") == "true":
+                pytest.fail(HOW_TO_INSTALL)
+            pytest.skip(HOW_TO_INSTALL)
+        yield url
+
+
+@contextmanager
+def running_server() -> Iterator[str | None]:
+    """A server while the context is open: its URL, without a database; None if PostgreSQL is not installed."""
     binaries = _binaries()
     if binaries is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(HOW_TO_INSTALL)
-        pytest.skip(HOW_TO_INSTALL)
+        yield None
+        return
     home = Path(tempfile.mkdtemp(prefix="sync-postgres-"))
     try:
         if account := _account():
