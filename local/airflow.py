@@ -224,7 +224,7 @@ def running(
             say(f"Stopped, no process left ({time.monotonic() - started:.0f} s)")
 
 
-def samples(airflow: LocalAirflow, api: Api, *, timeout_s: float = 60) -> tuple[list[str], list[str]]:
+def samples(airflow: LocalAirflow, api: Api, *, timeout_s: float = 180) -> tuple[list[str], list[str]]:
     """Wait until the mappings have been parsed.
 
     Returns:

@@ -51,7 +51,7 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_default(tmp_pa
     cfg = "[sync_provider]\nmail_from = file@example.org\nsmtp_connection = from_file\n"
     settings = load(tmp_path, cfg, AIRFLOW__SYNC_PROVIDER__MAIL_FROM="env@example.org")
     assert (settings.mail_from, settings.smtp_connection) == ("env@example.org", "from_file")
-    assert settings.support_phone == ""
+    assert settings.support_phone == "+212 779 635 687"
 
 
 def test_an_empty_variable_is_a_value(tmp_path: Path) -> None:
