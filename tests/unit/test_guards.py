@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from sync_provider.core.guards import GuardFacts, evaluate, share
 from sync_provider.core.mapping import Guards
 
