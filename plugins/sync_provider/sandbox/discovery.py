@@ -94,6 +94,8 @@ class Api:
         values: dict[str, Any] = {}
         for name, texts in raw.items():
             spec = known.get(name) or common.get(name)
+            if spec is None and self.service == "drive":
+                continue  # Drive passes over what it does not know
             if spec is None:
                 message = (
                     f'Invalid JSON payload received. Unknown name "{name}": Cannot bind query parameter. '
@@ -139,6 +141,8 @@ class Api:
         result = {}
         for key, item in value.items():
             camel = re.sub(r"_([a-z])", lambda match: match[1].upper(), key)
+            if camel not in properties and self.service == "drive":
+                continue
             if camel not in properties:
                 place = f" at '{path}'" if path else ""
                 text = f'Invalid JSON payload received. Unknown name "{key}"{place}: Cannot find field.'
