@@ -121,13 +121,17 @@ def build_dag(source: MappingSource) -> DAG:
         tags=sorted({"sync", mapping.mode, mapping.source.type, mapping.destination.type, *options.tags}),
         doc_md=documentation(source),
     )
-    _chain(dag, mapping)
+    _chain(dag, source)
     return dag
 
 
-def _chain(dag: DAG, mapping: Mapping) -> None:
+def _chain(dag: DAG, source: MappingSource) -> None:
+    mapping = source.mapping
     timeout = mapping.airflow.execution_timeout
-    common: dict[str, Any] = {"dag": dag, "mapping_id": mapping.id}
+    # An id is looked up in `mappings_dir`: what came from another folder is not there, or is another mapping.
+    known = source.path.is_relative_to(hooks.mappings_dir())
+    named = {"mapping_id": mapping.id} if known else {"mapping_file": str(source.path.absolute())}
+    common: dict[str, Any] = {"dag": dag, **named}
     timed = {**common, "execution_timeout": parse_duration(timeout) if timeout else None}
     extract = operators.SqlExtractOperator if _is_sql(mapping.source) else operators.FileExtractOperator
     load = operators.SqlLoadOperator if _is_sql(mapping.destination) else operators.FileLoadOperator

@@ -202,6 +202,14 @@ def test_a_dag_belongs_to_the_file_that_registered_it(mappings):
     assert namespace["sync__clients"].fileloc == "/dags/mine.py"
 
 
+def test_a_mapping_outside_mappings_dir_is_named_to_its_tasks_by_file(mappings, monkeypatch):
+    elsewhere = build(mappings).task_dict["load"]
+    monkeypatch.setenv("AIRFLOW__SYNC_PROVIDER__MAPPINGS_DIR", str(mappings))
+    known = build(mappings).task_dict["load"]
+    assert (elsewhere.mapping_id, elsewhere.mapping_file) == (None, str(mappings / "clients.yaml"))
+    assert (known.mapping_id, known.mapping_file) == ("clients", None)
+
+
 def test_a_task_process_builds_its_own_dag_only(mappings, monkeypatch):
     for name in ("a", "b", "c"):
         write_mapping(mappings, name)
