@@ -11,20 +11,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bench.bench_mappings import TEXT
+from bench.bench_mappings import prepare
 from bench.harness import Benchmark, Candidate, Goal, Job
 
 ORDER = 4
 TASKS = ("extract", "validate", "plan", "approve", "backup", "load", "report")
 
 
-def prepare(data: Path, rows: int) -> None:
-    for number in range(rows):
-        (data / f"clients_{number}.yaml").write_text(TEXT.format(number=number), encoding="utf-8")
-
-
 def airflow(job: Job) -> None:
-    """Airflow's settings in the result's folder; its classes imported."""
+    """Airflow's settings and ours, before anything of Airflow is imported."""
     os.environ["AIRFLOW_HOME"] = str(job.out)
     os.environ["AIRFLOW__SYNC_PROVIDER__DEMO"] = "true"
     os.environ["AIRFLOW__SYNC_PROVIDER__MAPPINGS_DIR"] = str(job.data)

@@ -1,20 +1,13 @@
-"""How fast mappings load: 1,000 files, beside libyaml's own reading of the same files without any check.
-
-python bench/bench_mappings.py [mappings]
-"""
+"""How fast mappings load: a folder of them, checked, beside libyaml's own reading of the same files without any check."""
 
 from __future__ import annotations
 
-import sys
-import tempfile
-import time
-from collections.abc import Callable
+import json
 from pathlib import Path
-from statistics import median
 
-import yaml
-from sync_provider.engine import loader
+from bench.harness import Benchmark, Candidate, Job
 
+ORDER = 4
 TEXT = """\
 version: 1
 id: clients_{number}
@@ -48,51 +41,60 @@ timezone: Europe/Paris
 alerts: {{emails: [data@example.org], on: [failure, rejected]}}
 airflow: {{owner: data, tags: [ventes], retries: 3, retry_delay: PT1M, execution_timeout: PT1H}}
 """
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def timed(work: Callable[[], object]) -> float:
-    started_s = time.perf_counter()
-    work()
-    return time.perf_counter() - started_s
+def prepare(data: Path, rows: int) -> None:
+    for number in range(rows):
+        (data / f"clients_{number}.yaml").write_text(TEXT.format(number=number), encoding="utf-8")
 
 
-def cold(work: Callable[[], object]) -> float:
-    loader._parse.cache_clear()  # noqa: SLF001 - what a new process starts with
-    return timed(work)
+def scan(job: Job) -> None:
+    from sync_provider.engine.loader import scan_mappings
+
+    with job.work():
+        found = scan_mappings(job.data)
+    keep(job, [source.mapping.id for source in found.sources])
 
 
-def libyaml(directory: Path) -> None:
-    for path in directory.iterdir():
-        yaml.load(path.read_bytes(), Loader=LOADER)
+def scan_again(job: Job) -> None:
+    """As the DAG processor's next pass finds them: the files have not changed since."""
+    from sync_provider.engine.loader import scan_mappings
+
+    scan_mappings(job.data)
+    with job.work():
+        found = scan_mappings(job.data)
+    keep(job, [source.mapping.id for source in found.sources])
 
 
-def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        for number in range(count):
-            (directory / f"clients_{number}.yaml").write_text(TEXT.format(number=number), encoding="utf-8")
+def libyaml(job: Job) -> None:
+    import yaml
 
-        def scan() -> object:
-            return loader.scan_mappings(directory)
-
-        def load_one() -> object:
-            return loader.load_mapping(f"clients_{count // 2}", directory)
-
-        assert len(loader.scan_mappings(directory).sources) == count
-        rounds = [
-            {
-                "libyaml safe_load": timed(lambda: libyaml(directory)),
-                "scan, nothing cached": cold(scan),
-                "scan, unchanged": timed(scan),
-                "load one by id": cold(load_one),
-            }
-            for _ in range(5)
-        ]
-    for name in rounds[0]:
-        print(f"{name:22} {median(each[name] for each in rounds) * 1000:9.1f} ms")
+    with job.work():
+        found = [yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader) for path in job.data.iterdir()]
+    keep(job, [mapping["id"] for mapping in found])
 
 
-if __name__ == "__main__":
-    main()
+def keep(job: Job, ids: list[str]) -> None:
+    (job.out / "ids.json").write_text(json.dumps(sorted(ids)), encoding="utf-8")
+
+
+def ids(name: str, data: Path, out: Path) -> str:
+    del name, data
+    return (out / "ids.json").read_text(encoding="utf-8")
+
+
+BENCHMARKS = (
+    Benchmark(
+        name="mappings",
+        title="Mappings read and checked",
+        unit="mappings",
+        prepare=prepare,
+        scale=0.001,
+        fingerprint=ids,
+        candidates=(
+            Candidate("sync_provider, first time", scan, ours=True),
+            Candidate("sync_provider, unchanged", scan_again, ours=True),
+            Candidate("libyaml, nothing checked", libyaml),
+        ),
+    ),
+)

@@ -1,92 +1,69 @@
-"""How fast text becomes typed records: 1,000,000 × 12 mixed columns, in batches as connectors give them.
-
-python bench/bench_transform.py [rows] [share of bad records in percent]
-"""
+"""How fast text becomes typed records, in batches as connectors give them: clean, partly bad, filtered, with expressions."""
 
 from __future__ import annotations
 
-import resource
-import sys
-import time
-from collections.abc import Iterator
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
-from sync_provider.connectors.base import BATCH_ROWS, FILE, ROW, SHEET, RawBatch
-from sync_provider.core.schema import parse_type
-from sync_provider.engine.transform import Conversion, ConversionField
+from bench import ours
+from bench.data import FIELDS, NAMES, texts
+from bench.harness import Benchmark, Candidate, Job
 
-TYPES = (
-    "string",
-    "integer",
-    "decimal(12,2)",
-    "date",
-    "timestamp",
-    "boolean",
-    "double",
-    "string",
-    "integer",
-    "decimal(18,4)",
-    "json",
-    "timestamp",
-)
+ORDER = 6
+EXPRESSIONS = {"code": "upper(trim(value))", "price": "parse_number(value, 'en')", "name": "slug(value)"}
 
 
-def batches(rows: int, bad: float) -> Iterator[RawBatch]:
-    every = int(100 / bad) if bad else 0
-    for start in range(0, rows, BATCH_ROWS):
-        ids = range(start, min(start + BATCH_ROWS, rows))
-        columns = {
-            "c0": [f"{i:06d}" for i in ids],
-            "c1": [str(i * 7919 % 1_000_003) for i in ids],
-            "c2": ["12,5a" if every and i % every == 0 else f"{i % 100_000}.{i % 100:02d}" for i in ids],
-            "c3": [f"20{i % 24:02d}-{i % 12 + 1:02d}-{i % 28 + 1:02d}" for i in ids],
-            "c4": [f"20{i % 24:02d}-{i % 12 + 1:02d}-{i % 28 + 1:02d}T12:{i % 60:02d}:00Z" for i in ids],
-            "c5": ["true" if i % 3 else "false" for i in ids],
-            "c6": [repr(i / 7) for i in ids],
-            "c7": [f"Café numéro {i}" for i in ids],
-            "c8": [None if i % 10 == 0 else str(-i) for i in ids],
-            "c9": ["" if i % 10 == 0 else f"{i}.{i % 10_000:04d}" for i in ids],
-            "c10": [f'{{"id": {i}, "tags": ["a", "b"]}}' for i in ids],
-            "c11": [f"20{i % 24:02d}-{i % 12 + 1:02d}-{i % 28 + 1:02d} 08:{i % 60:02d}" for i in ids],
-            FILE: ["in/bench.csv"] * len(ids),
-            SHEET: pa.nulls(len(ids), pa.string()),
-            ROW: list(range(ids.start + 2, ids.stop + 2)),
-        }
-        yield RawBatch(pa.RecordBatch.from_pydict(columns))
+def prepare(data: Path, rows: int) -> None:
+    """Every record as text, with its place; the same with a price that is no number in 1 % of them."""
+    import pyarrow as pa
+    from pyarrow import parquet
+    from sync_provider.connectors.base import FILE, ROW, SHEET
 
-
-def fields(*, expressions: bool) -> list[ConversionField]:
-    given = [ConversionField(f"c{i}", f"d{i}", parse_type(name)) for i, name in enumerate(TYPES)]
-    if expressions:
-        given[0] = ConversionField("c0", "d0", parse_type("string"), "upper(trim(value))")
-        given[2] = ConversionField("c2", "d2", parse_type("decimal(12,2)"), "parse_number(value, 'en')")
-        given[7] = ConversionField("c7", "d7", parse_type("string"), "slug(value)")
-    return given
-
-
-def measure(label: str, rows: int, bad: float, **options: object) -> None:
-    work = cpu = kept = refused = filtered = 0.0
-    expressions = bool(options.pop("expressions", False))
-    with Conversion(fields(expressions=expressions), key=["d0"], timezone="Europe/Paris", **options) as conversion:  # type: ignore[arg-type]
-        for raw in batches(rows, bad):
-            start, started = time.perf_counter(), time.process_time()
-            converted = conversion.convert(raw)
-            work += time.perf_counter() - start
-            cpu += time.process_time() - started
-            kept += converted.records.num_rows
-            refused += len(converted.rejections)
-            filtered += converted.filtered
-    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{label:32} {work:6.2f} s (CPU {cpu:.2f} s)   kept {kept:.0f}, refused {refused:.0f}, filtered {filtered:.0f}; peak RSS {rss:.0f} MB"
+    columns = dict(zip(NAMES, zip(*(texts(number) for number in range(rows)), strict=True), strict=True))
+    place = {FILE: ["in.csv"] * rows, SHEET: pa.nulls(rows, pa.string()), ROW: range(2, rows + 2)}
+    clean = pa.table({**{n: [value or None for value in values] for n, values in columns.items()}, **place})
+    prices = [f"{value}a" if number % 100 == 0 else value for number, value in enumerate(columns["price"])]
+    parquet.write_table(clean, data / "clean.parquet")
+    parquet.write_table(
+        clean.set_column(NAMES.index("price"), "price", pa.array(prices, pa.string())), data / "bad.parquet"
     )
 
 
-if __name__ == "__main__":
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    share = float(sys.argv[2]) if len(sys.argv) > 2 else 1.0
-    measure("clean", count, 0)
-    measure(f"{share:g} % bad", count, share)
-    measure("clean, filter", count, 0, filter="d1 % 2 = 0")
-    measure("clean, 3 expressions", count, 0, expressions=True)
-    measure(f"{share:g} % bad, 3 expressions", count, share, expressions=True)
+def convert(job: Job, *, file: str, expressions: bool = False, keeping: str | None = None) -> None:
+    import duckdb  # noqa: F401 - imports are not part of the work
+    from pyarrow import parquet
+    from sync_provider.connectors.base import RawBatch
+    from sync_provider.core.schema import parse_type
+    from sync_provider.engine.transform import Conversion, ConversionField
+
+    batches = parquet.read_table(job.data / f"{file}.parquet").to_batches(ours.BATCH)
+    computed = EXPRESSIONS if expressions else {}
+    fields = [ConversionField(name, name, parse_type(kind), computed.get(name)) for name, kind in FIELDS.items()]
+    options: dict[str, Any] = {"filter": keeping} if keeping else {}
+    kept = refused = filtered = 0
+    with job.work(), Conversion(fields, key=["code"], timezone="Europe/Paris", **options) as conversion:
+        for batch in batches:
+            converted = conversion.convert(RawBatch(batch))
+            kept += converted.records.num_rows
+            refused += len(converted.rejections)
+            filtered += converted.filtered
+    if kept + refused + filtered != job.rows:
+        raise RuntimeError("a record was lost")
+    (job.out / "counts.json").write_text(json.dumps([kept, refused, filtered]), encoding="utf-8")
+
+
+BENCHMARKS = (
+    Benchmark(
+        name="transform",
+        title="Text to typed records, without peers",
+        prepare=prepare,
+        candidates=(
+            Candidate("clean", partial(convert, file="clean"), ours=True),
+            Candidate("1 % bad", partial(convert, file="bad"), ours=True),
+            Candidate("filtered by half", partial(convert, file="clean", keeping="quantity % 2 = 0"), ours=True),
+            Candidate("three expressions", partial(convert, file="clean", expressions=True), ours=True),
+        ),
+    ),
+)

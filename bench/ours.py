@@ -21,6 +21,7 @@ def declaration(**keys: Any) -> dict[str, Any]:
         "version": 1,
         "id": "bench",
         "mode": "import",
+        "timezone": "UTC",
         "write": "append",
         "source": {"type": "csv", "path": "in.csv"},
         "destination": {"type": "sql", "connection": "db", "table": "target"},
