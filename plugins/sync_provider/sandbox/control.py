@@ -55,7 +55,7 @@ class Control:
             return Reply(302, headers={"Location": f"{_ROOT}/"})
         if request.path == f"{_ROOT}/" or request.path.startswith("/spreadsheets/d/"):
             page = files("sync_provider.sandbox").joinpath("page.html").read_bytes()
-            policy = "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'"
+            policy = "default-src 'self'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'"
             return Reply(200, page, "text/html; charset=utf-8", {"Content-Security-Policy": policy})
         if request.path.startswith(f"{_ROOT}/"):
             return self._control(request)

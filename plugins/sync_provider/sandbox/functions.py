@@ -263,7 +263,7 @@ function("TODAY", most=0)(lambda c, _: float(to_serial(c.now) // 1))
 function("NOW", most=0)(lambda c, _: to_serial(c.now))
 function("ISBLANK", least=1, most=1)(lambda _, a: next(flat(a), None) is None)
 function("ISNUMBER", least=1, most=1)(
-    lambda _, a: isinstance(v := next(flat(a), None), float) and not isinstance(v, bool)
+    lambda _, a: isinstance(v := next(flat(a), None), int | float) and not isinstance(v, bool)
 )
 function("ISTEXT", least=1, most=1)(lambda _, a: isinstance(next(flat(a), None), str))
 function("ISERROR", least=1, most=1)(lambda _, a: isinstance(next(flat(a), None), CellError))
@@ -373,7 +373,7 @@ def _sumif(context: Context, arguments: list[Value]) -> float:
     test = _matches(context, single(arguments[1]))
     added = list(flat(arguments[2:] or arguments[:1]))
     kept = [number for value, number in zip(flat(arguments[:1]), added, strict=False) if test(value)]
-    return sum(value for value in kept if isinstance(value, float) and not isinstance(value, bool))
+    return sum(value for value in kept if isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _if(_: Context, arguments: list[Callable[[], Value]]) -> Value:

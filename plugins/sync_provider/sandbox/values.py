@@ -105,6 +105,7 @@ def write_values(sheet: Sheet, area: Area, values: list[list[Any]], writer: Call
     width = max(map(len, values), default=0)
     for down, line in enumerate(values):
         row = area.top + down
+        line_before = sheet.rows[row] if row < len(sheet.rows) else ()
         cells = {}
         for across, value in enumerate(line):
             if value is None:
@@ -113,7 +114,7 @@ def write_values(sheet: Sheet, area: Area, values: list[list[Any]], writer: Call
                 kind = "list_value" if isinstance(value, list) else "struct_value"
                 raise invalid(f"Invalid values[{down}][{across}]: {kind} {{\n}}\n")
             column = area.left + across
-            cells[column] = writer(sheet.cell(row, column), value)
+            cells[column] = writer(line_before[column] if column < len(line_before) else EMPTY, value)
         sheet.put(row, cells)
         if cells:
             rows.add(row)
