@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.data import FIELDS, NAMES, digest, write_csv
 from bench.harness import Benchmark, Candidate, Goal, Job
-from bench.ours import declaration
+from bench.ours import declaration, warm
 from bench.postgres import server
 
 ORDER = 1
@@ -45,14 +45,12 @@ def ddl(types: dict[str, str]) -> str:
 
 def ours(job: Job, *, postgres: bool, write: str = "append") -> None:
     """All phases but the closing report. Rules that follow from a key are Great Expectations' work, and not timed."""
-    import duckdb  # noqa: F401 - imports are not part of the work
     import yaml
     from sync_provider.connectors.base import ConnectionInfo
-    from sync_provider.connectors.files import csv_connector  # noqa: F401
-    from sync_provider.connectors.sql import postgres_database, sqlite_database  # noqa: F401
     from sync_provider.engine import pipeline
     from sync_provider.testing import SyncWorkspace
 
+    warm()
     (job.out / "sync").mkdir()
     workspace = SyncWorkspace(job.out / "sync")
     info = ConnectionInfo(id="db", type="sqlite", host=str(job.out / "target.db"))

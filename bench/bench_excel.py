@@ -51,12 +51,11 @@ def connector(folder: Path, path: str) -> Any:
 
 
 def read_ours(job: Job) -> None:
-    import duckdb  # noqa: F401 - imports are not part of the work
     import pyarrow as pa
     from sync_provider.connectors.base import ReadRequest
-    from sync_provider.connectors.files import excel_connector  # noqa: F401
     from sync_provider.engine.transform import Conversion
 
+    ours.warm()
     mapping = ours.mapping(source={"type": "excel", "path": "in.xlsx"})
     with job.work(), connector(job.data, "in.xlsx") as source, Conversion.for_source(mapping) as conversion:
         found = []
@@ -109,10 +108,10 @@ def read_digest(name: str, data: Path, out: Path) -> str:
 
 def write_ours(job: Job) -> None:
     from sync_provider.connectors.base import TargetColumn, WriteRequest
-    from sync_provider.connectors.files import excel_write  # noqa: F401 - imports are not part of the work
     from sync_provider.core.schema import parse_type
     from sync_provider.engine.planning import as_inserts
 
+    ours.warm()
     table = records(job)
     columns = tuple(TargetColumn(name=name, type=parse_type(kind)) for name, kind in FIELDS.items())
     with job.work(), connector(job.out, "out.xlsx") as target:

@@ -33,11 +33,11 @@ def both(job: Job) -> tuple[Any, Any]:
 
 
 def plan_ours(job: Job) -> None:
-    import duckdb  # noqa: F401 - imports are not part of the work
     import pyarrow.compute as pc
     from sync_provider.connectors.base import OP
     from sync_provider.engine.planning import Planner
 
+    ours.warm()
     existing, incoming = both(job)
     mapping = ours.mapping(write="upsert", key=["code"])
     with job.work(), Planner(mapping, ours.schema()) as planner:

@@ -50,11 +50,11 @@ def records(job: Job) -> Any:
 
 def quality_ours(job: Job) -> None:
     import great_expectations.expectations  # noqa: F401 - imports are not part of the work
-    import pandas as pd  # noqa: F401
     import pyarrow as pa
     from sync_provider.connectors.base import FILE, ROW, SHEET
     from sync_provider.engine.quality import assess
 
+    ours.warm()
     table = records(job)
     for name, kind in ((FILE, pa.string()), (SHEET, pa.string()), (ROW, pa.int64())):
         table = table.append_column(name, pa.nulls(table.num_rows, kind))

@@ -32,12 +32,12 @@ def prepare(data: Path, rows: int) -> None:
 
 
 def convert(job: Job, *, file: str, expressions: bool = False, keeping: str | None = None) -> None:
-    import duckdb  # noqa: F401 - imports are not part of the work
     from pyarrow import parquet
     from sync_provider.connectors.base import RawBatch
     from sync_provider.core.schema import parse_type
     from sync_provider.engine.transform import Conversion, ConversionField
 
+    ours.warm()
     batches = parquet.read_table(job.data / f"{file}.parquet").to_batches(ours.BATCH)
     computed = EXPRESSIONS if expressions else {}
     fields = [ConversionField(name, name, parse_type(kind), computed.get(name)) for name, kind in FIELDS.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,32 @@ if TYPE_CHECKING:
     from sync_provider.core.mapping import Mapping
 
 BATCH = 65_536
+
+
+LIBRARIES = (
+    "numpy",
+    "pandas",
+    "pyarrow.csv",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "duckdb",
+    "cryptography.hazmat.primitives.ciphers.aead",
+    "adbc_driver_sqlite.dbapi",
+    "adbc_driver_postgresql.dbapi",
+    "psycopg",
+    "sync_provider.engine.pipeline",
+    "sync_provider.connectors.files.csv_connector",
+    "sync_provider.connectors.files.excel_connector",
+    "sync_provider.connectors.files.excel_write",
+    "sync_provider.connectors.sql.postgres_database",
+    "sync_provider.connectors.sql.sqlite_database",
+)
+
+
+def warm() -> None:
+    """Import what the work would: imports are no part of it, as in a worker whose parent is warm. *Wall* has them."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
 
 
 def declaration(**keys: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -73,6 +74,10 @@ def machine() -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "not installed"
+    programs = {"sqlite3": ["sqlite3", "--version"], "psql": ["psql", "--version"]}
+    if peers := os.environ.get("BENCH_PEERS"):
+        programs["dlt"] = [peers, "-c", "from importlib.metadata import version; print(version('dlt'))"]
+    versions |= {name: said(command) for name, command in programs.items()}
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "cores": os.cpu_count(),
@@ -82,6 +87,15 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "versions": versions,
     }
+
+
+def said(command: list[str]) -> str:
+    """The first number with a dot in what a program says of itself."""
+    try:
+        words = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        return "not installed"
+    return next((word for word in words if word[:1].isdigit() and "." in word), "unknown")
 
 
 def describe_machine() -> str:
