@@ -6,12 +6,36 @@ import nothing of Airflow.
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
 from sync_provider.engine.settings import OPTIONS, SECTION, Option
 
 NAME = "sync-provider"
 INTEGRATION = "Synchronisation"
+
+FORMS: tuple[dict[str, Any], ...] = (
+    {
+        "connection-type": "sqlite",
+        "hook-class-name": "sync_provider.sql_hooks.SqliteHook",
+        "hook-name": "SQLite",
+        "ui-field-behaviour": {
+            "hidden-fields": ["schema", "port", "login", "password"],
+            "relabeling": {"host": "Database file"},
+            "placeholders": {"host": "/srv/data/warehouse.db"},
+        },
+    },
+    {
+        "connection-type": "postgres",
+        "hook-class-name": "sync_provider.sql_hooks.PostgresHook",
+        "hook-name": "PostgreSQL",
+        "ui-field-behaviour": {
+            "relabeling": {"schema": "Database"},
+            "placeholders": {"port": "5432", "extra": '{"sslmode": "verify-full"}'},
+        },
+    },
+)
+"""Connection forms, with Test. A file root's (`fs`) comes with Airflow's standard provider."""
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -22,7 +46,8 @@ def get_provider_info() -> dict[str, Any]:
         "description": "Declarative, validated and reversible integrations: one YAML mapping, one generated DAG.",
         "integrations": [{"integration-name": INTEGRATION, "tags": ["service"]}],
         "operators": [{"integration-name": INTEGRATION, "python-modules": ["sync_provider.operators"]}],
-        "hooks": [{"integration-name": INTEGRATION, "python-modules": ["sync_provider.hooks"]}],
+        "hooks": [{"integration-name": INTEGRATION, "python-modules": ["sync_provider.sql_hooks"]}],
+        "connection-types": [form for form in FORMS if not _has_provider(form["connection-type"])],
         "extra-links": [f"sync_provider.links.{name}" for name in ("PlanLink", "RejectionsLink", "ReportLink")],
         "notifications": ["sync_provider.alert_mail.AlertMail"],
         "config": {
@@ -32,6 +57,15 @@ def get_provider_info() -> dict[str, Any]:
             }
         },
     }
+
+
+def _has_provider(connection_type: str) -> bool:
+    """Whether Airflow's own provider brings this form: a second one of the same type would be a warning in every process."""
+    try:
+        distribution(f"apache-airflow-providers-{connection_type}")
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _described(option: Option) -> dict[str, Any]:

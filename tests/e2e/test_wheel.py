@@ -122,6 +122,7 @@ def second(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNames
         "AIRFLOW_CONN_FICHIERS": json.dumps({"conn_type": "fs", "extra": {"path": str(project / "files")}}),
         "AIRFLOW_CONN_ENTREPOT": json.dumps({"conn_type": "sqlite", "host": str(root / "entrepot.db")}),
     }
+    (root / "entrepot.db").touch()
     key = run(python.with_name("airflow-sync"), "keys", "new", env=environ).strip()
     environ["AIRFLOW__SYNC_PROVIDER__ENCRYPTION_KEYS"] = key
     made = SimpleNamespace(python=python, env=environ, project=project, packages=there, database=root / "entrepot.db")
@@ -224,20 +225,24 @@ def test_the_second_environment_is_consistent_and_does_not_see_this_clone(second
     assert Path(where.strip()).is_relative_to(second.packages)
 
 
-def test_airflow_lists_what_the_provider_brings(second):
-    provider, links, notifiers, configs = airflow(
+def test_airflow_lists_what_the_provider_brings_and_tests_its_connections(second):
+    provider, forms, links, notifiers, configs, tested = airflow(
         second,
         "providers get sync-provider --full --output json",
+        "providers hooks --output json",
         "providers links --output json",
         "providers notifications --output json",
         "config list --section sync_provider",
+        "connections test entrepot",
     )
     (info,) = rows(provider)
     assert info["config"]["sync_provider"]["options"]["encryption_keys"]["sensitive"]
+    assert {"sqlite", "postgres", "fs", "google_cloud_platform"} <= {row["connection_type"] for row in rows(forms)}
     ours = {row["extra_link_class_name"] for row in rows(links)}
     assert ours >= {f"sync_provider.links.{name}" for name in ("PlanLink", "RejectionsLink", "ReportLink")}
     assert "sync_provider.alert_mail.AlertMail" in notifiers
     assert "ledger_url" in configs
+    assert "Connection success!" in tested
 
 
 def test_the_plugin_loads_once_and_imports_nothing_heavy(second):
