@@ -193,3 +193,13 @@ def test_inserting_and_deleting_the_same_lines_changes_nothing(start, count, axi
     dimensions.delete(book, sheet, axis, start, start + count)
     assert [row for row in sheet.rows if row] == before
     assert (sheet.row_count, sheet.column_count) == (1000, 26)
+
+
+def test_a_long_chain_of_formulas_is_worked_out_from_its_end():
+    rows: list[list[object]] = [[1], *[[f"=A{number}+1"] for number in range(1, 3000)]]
+    book = book_of([])
+    sheet = book.sheets[0]
+    sheet.row_count = 3000
+    for row, (value,) in enumerate(rows):
+        sheet.put(row, {0: Cell(formula=value) if isinstance(value, str) else Cell(1.0)})
+    assert Calculator(book, NOW).value(sheet, 2999, 0) == 3000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from typing import cast
@@ -17,7 +17,7 @@ from sync_provider.sandbox.functions import ERRORS, FUNCTIONS, LAZY, Context, Ma
 from sync_provider.sandbox.locales import Locale, find_locale
 from sync_provider.sandbox.model import Cell, CellError, Scalar, Sheet, Spreadsheet
 
-_DEPTH = 150
+_CIRCULAR = CellError("#REF!", "REF", "Circular dependency detected.")
 
 
 class Calculator:
@@ -47,18 +47,61 @@ class Calculator:
         place = (sheet.sheet_id, row, column)
         cache = self.book.cache
         if place not in cache:
-            if place in self._open:
-                return CellError("#REF!", "REF", "Circular dependency detected.")
-            self._open.add(place)
-            try:
-                cache[place] = self._worked_out(sheet, row, column, cast("str", cell.formula))
-            finally:
-                self._open.discard(place)
-        return cast("Result", cache[place])
+            if not self._open:
+                self._work_out_precedents(sheet, row, column)
+            self._work_out(sheet, row, column, cell)
+        return cast("Result", cache.get(place, _CIRCULAR))
+
+    def _work_out(self, sheet: Sheet, row: int, column: int, cell: Cell) -> None:
+        place = (sheet.sheet_id, row, column)
+        if place in self._open or place in self.book.cache:
+            return
+        self._open.add(place)
+        try:
+            self.book.cache[place] = self._worked_out(sheet, row, column, cast("str", cell.formula))
+        except RecursionError:
+            self.book.cache[place] = _CIRCULAR
+        finally:
+            self._open.discard(place)
+
+    def _work_out_precedents(self, sheet: Sheet, row: int, column: int) -> None:
+        """Work out what a formula depends on, deepest first, so that a long chain needs no deep recursion."""
+        seen = {(sheet.sheet_id, row, column)}
+        stack = [(sheet, row, column, self._precedents(sheet, row, column))]
+        while stack:
+            at, down, across, waiting = stack[-1]
+            found = next(((s, r, c) for s, r, c in waiting if (s.sheet_id, r, c) not in seen), None)
+            if found is None:
+                stack.pop()
+                if stack:
+                    self._work_out(at, down, across, at.cell(down, across))
+                continue
+            seen.add((found[0].sheet_id, found[1], found[2]))
+            stack.append((*found, self._precedents(*found)))
+
+    def _precedents(self, sheet: Sheet, row: int, column: int) -> Iterator[tuple[Sheet, int, int]]:
+        """The cells with a formula that a formula names and that are not worked out yet."""
+        try:
+            waiting = [parse(cast("str", sheet.cell(row, column).formula), self.locale.separator)]
+        except FormulaError:
+            return
+        while waiting:
+            node = waiting.pop()
+            waiting += node.parts
+            if not isinstance(node.value, Reference):
+                continue
+            title, top, left, bottom, right = node.value
+            named = sheet if title is None else self.book.titled(title)
+            if named is None:
+                continue
+            last = len(named.rows) if bottom is None else min(bottom + 1, len(named.rows))
+            for at in range(top or 0, last):
+                cells = named.part(at, left or 0, None if right is None else right + 1)
+                for across, cell in enumerate(cells, left or 0):
+                    if cell.formula and (named.sheet_id, at, across) not in self.book.cache:
+                        yield named, at, across
 
     def _worked_out(self, sheet: Sheet, row: int, column: int, formula: str) -> Result:
-        if len(self._open) > _DEPTH:
-            sys.setrecursionlimit(max(sys.getrecursionlimit(), 40 * len(self._open) + 2000))
         try:
             tree = parse(formula, self.locale.separator)
         except FormulaError:

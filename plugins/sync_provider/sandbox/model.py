@@ -126,7 +126,7 @@ class Sheet:
             return self.rows[row][column]
         return EMPTY
 
-    def part(self, row: int, left: int, right: int) -> Row:
+    def part(self, row: int, left: int, right: int | None) -> Row:
         """The stored cells of a row between two columns; may be shorter than asked."""
         return self.rows[row][left:right] if row < len(self.rows) else ()
 

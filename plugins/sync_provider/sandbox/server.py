@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -15,11 +16,13 @@ from types import TracebackType
 from typing import Self
 
 from sync_provider.sandbox.control import Control
+from sync_provider.sandbox.errors import ApiError
 from sync_provider.sandbox.oauth import DEFAULT_ACCOUNT
-from sync_provider.sandbox.service import Reply, Request, Service
+from sync_provider.sandbox.service import Reply, Request, Service, json_reply
 
 _GZIP_FROM_BYTES = 1024
 KEY_FILE = "service-account.json"
+_log = logging.getLogger(__name__)
 
 
 class _Server(ThreadingHTTPServer):
@@ -51,9 +54,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         body = self.rfile.read(int(length))
-        if headers.get("content-encoding") == "gzip":
-            body = gzip.decompress(body)
-        reply = self.server.control.handle(Request(self.command, path, query, headers, body))
+        try:
+            if headers.get("content-encoding") == "gzip":
+                body = gzip.decompress(body)
+            reply = self.server.control.handle(Request(self.command, path, query, headers, body))
+        except Exception:  # noqa: BLE001 - a client must get an answer, and the traceback belongs on our side
+            _log.exception("The sandbox failed on %s %s", self.command, path)
+            reply = json_reply(500, ApiError(500, "Internal error encountered.").body("sheets"))
         if reply.cut:
             self.close_connection = True
             with contextlib.suppress(OSError):

@@ -220,11 +220,15 @@ class Service:
                     self.pusher.notify(channel, state, changed)
 
 
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
 def _json_body(request: Request, method: Method) -> Any:
     if "request" not in method.spec or not request.body.strip():
         return {}
     try:
-        return json.loads(request.body)
+        return json.loads(request.body, parse_constant=_no_number)
     except ValueError as exc:
         raise invalid(f"Invalid JSON payload received. {exc}") from exc
 
