@@ -22,6 +22,7 @@ def chromium():
 def test_a_person_types_a_formula_and_sees_what_a_program_writes(chromium, tmp_path):
     from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=60_000)
     with Sandbox(tmp_path) as sandbox, sync_playwright() as playwright:
         client = Client(sandbox)
         rows = [["id", "<b>"], ["001", 2]]

@@ -21,7 +21,7 @@ from sync_provider.sandbox.state import PERSON
 
 _ROOT = "/__sandbox__"
 _SHEETS_SCOPES = ["https://www.googleapis.com/auth/spreadsheets", "https://www.googleapis.com/auth/drive"]
-_PAGE_ROWS, _PAGE_COLUMNS = 200, 40
+_PAGE_ROWS, _PAGE_COLUMNS = 100, 26
 
 
 class Control:
