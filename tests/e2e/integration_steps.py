@@ -28,7 +28,7 @@ fields:
   - {{source: amount, destination: amount, type: integer}}
   - {{source: at, destination: at, type: timestamp}}
 timezone: UTC
-airflow: {{tags: [echec-demo], retries: 0}}
+airflow: {{tags: [echec-demo], retries: 5, retry_delay: PT1S}}
 {more}
 """
 ENDED = ("success", "failed")

@@ -34,7 +34,9 @@ def test_a_backfill_loads_the_slices_asked_for_and_leaves_the_live_cursor(airflo
         cursor = work.cursor()
         # All five have changed in the past, which the live cursor has left behind.
         work.write(*(f"{day},{day}0,2025-01-0{day}T12:00:00Z" for day in range(1, 6)))
+        # Both slices run at once; the one that finds the other writing is tried again.
         run_ids = backfilled(work, "2025-01-02", "2025-01-03")
+        assert work.wait(*run_ids) == ["success", "success"]
         assert [work.counters(run_id, "load")["updated"] for run_id in run_ids] == [1, 1]
         assert [work.counters(run_id, "report")["filtered"] for run_id in run_ids] == [4, 4]
         assert work.rows() == {"1": 1, "2": 20, "3": 30, "4": 4, "5": 5}
