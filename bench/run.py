@@ -84,7 +84,7 @@ def machine() -> dict[str, Any]:
         "memory_gib": round(memory_gib),
         "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
         "versions": versions,
     }
 
