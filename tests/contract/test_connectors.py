@@ -177,7 +177,7 @@ def test_an_append_that_is_tried_again_appends_nothing(harness: Harness) -> None
         intent=told.append,
         intended=told[-1] if told else None,
     )
-    assert (again.inserted, len(read_all(harness))) == (0, 1)
+    assert (again.inserted, again.rejections, len(read_all(harness))) == (0, [], 1)
     assert write(harness, "append", ("insert", B, None), marker="other:plan", intended="0" * 64).inserted == 1
 
 

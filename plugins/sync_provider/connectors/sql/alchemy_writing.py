@@ -15,7 +15,7 @@ from sync_provider.connectors.sql.database import Database
 from sync_provider.connectors.sql.faults import RowFault, classify
 from sync_provider.connectors.sql.intake import Intake
 from sync_provider.connectors.sql.statements import DELETE, INSERT, UPDATE
-from sync_provider.connectors.sql.target import MOST_REFUSED, check_required, target, target_columns, too_many
+from sync_provider.connectors.sql.target import MARKERS, MOST_REFUSED, check_required, target, target_columns, too_many
 from sync_provider.connectors.sql.values import meaning
 from sync_provider.core.canonical import write_text
 from sync_provider.core.errors import SyncDataError
@@ -48,6 +48,8 @@ def write(
     columns = target_columns(database, table, request)
     intake = Intake(database, columns, request)
     with engine.connect() as link, link.begin() as transaction:
+        if request.mode == "append" and request.marker and _appended_already(link, table, request.marker):
+            return WriteResult()
         work = _Work(link, table, columns, request)
         work.begin()
         for batch in intake.batches(changes):
@@ -60,6 +62,20 @@ def write(
         transaction.commit()
     work.result.rejections[:0] = intake.rejections
     return work.result
+
+
+def _appended_already(link: sa.Connection, table: Table, marker: str) -> bool:
+    """Whether the schema has taken this append already; if not, note it, to be kept or lost with the records themselves."""
+    import sqlalchemy as sa
+
+    markers = sa.Table(
+        MARKERS, sa.MetaData(), sa.Column("marker", sa.String(200), primary_key=True), schema=table.name.schema
+    )
+    markers.create(link, checkfirst=True)
+    if link.execute(sa.select(markers).where(markers.c.marker == marker)).first() is not None:
+        return True
+    link.execute(markers.insert().values(marker=marker))
+    return False
 
 
 class _Work:

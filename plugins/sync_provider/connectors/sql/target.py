@@ -11,6 +11,8 @@ from sync_provider.connectors.sql.database import Database
 from sync_provider.connectors.sql.faults import RowFault
 from sync_provider.core.errors import SyncDataError, Where
 
+# Table that notes, beside the data, which appends it has taken.
+MARKERS = "sync_provider_appends"
 # Each refused record costs some statements of its own.
 MOST_REFUSED = 10_000
 

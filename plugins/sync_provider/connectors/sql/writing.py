@@ -21,7 +21,7 @@ from sync_provider.connectors.sql.database import BulkDatabase, Session
 from sync_provider.connectors.sql.faults import RowFault
 from sync_provider.connectors.sql.intake import Intake
 from sync_provider.connectors.sql.statements import DELETE, EVERY, INSERT, UPDATE, Statements, among, span
-from sync_provider.connectors.sql.target import MOST_REFUSED, check_required, target, target_columns, too_many
+from sync_provider.connectors.sql.target import MARKERS, MOST_REFUSED, check_required, target, target_columns, too_many
 from sync_provider.connectors.sql.values import meaning
 from sync_provider.core.canonical import write_text
 from sync_provider.core.errors import SyncDataError
@@ -73,11 +73,9 @@ class _Markers:
     Records without a key cannot be recognised; without this note, a try whose commit nobody heard of would be repeated.
     """
 
-    NAME = "sync_provider_appends"
-
     def __init__(self, database: BulkDatabase, session: Session, table: Table, request: WriteRequest) -> None:
         self._session, self._text = session, request.marker.replace("'", "''")
-        self._table = TableName(table.name.schema, self.NAME)
+        self._table = TableName(table.name.schema, MARKERS)
         self._exists = database.find(self._table) is not None
         self._relation = database.relation(self._table)
 
