@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-PIECE_ROWS = 200_000
+PIECE_ROWS = 100_000
 Staged = Callable[[list[str] | None], Iterator["pa.RecordBatch"]]
 """Reads the staged records anew, in order, some columns only (None: all)."""
 

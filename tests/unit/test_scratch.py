@@ -1,0 +1,44 @@
+"""What does not fit in memory is spilled, encrypted, and comes back right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from sync_provider.engine import scratch
+from sync_provider.engine.scratch import Scratch
+
+ROWS = 600_000
+PLAIN = b"a record's own words"
+
+
+def batches() -> Iterator[pa.RecordBatch]:
+    for start in range(0, ROWS, 20_000):
+        numbers = range(start, start + 20_000)
+        yield pa.RecordBatch.from_pydict(
+            {"n": list(numbers), "t": [f"{PLAIN.decode()} {n} {'x' * 60}" for n in numbers]}
+        )
+
+
+def test_a_table_larger_than_memory_is_spilled_without_a_readable_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "MEMORY_LIMIT", "40MB")
+    with Scratch() as small:
+        stream = pa.RecordBatchReader.from_batches(pa.schema([("n", pa.int64()), ("t", pa.string())]), batches())
+        small.db.register("stream", stream)
+        small.db.execute("CREATE TABLE kept AS SELECT * FROM stream")
+        folder = Path(small.db.sql("SELECT current_setting('temp_directory')").fetchall()[0][0])
+        spilled = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+        assert sum(map(len, spilled)) > 1_000_000
+        assert not any(PLAIN in content for content in spilled)
+        assert folder.stat().st_mode & 0o077 == 0
+        found = small.db.sql("SELECT count(DISTINCT t), min(n), max(n) FROM kept").fetchall()
+    assert found == [(ROWS, 0, ROWS - 1)]
+    assert not folder.exists()
+
+
+def test_nothing_outside_can_be_reached() -> None:
+    with Scratch() as closed, pytest.raises(Exception, match="disabled"):
+        closed.db.execute("SELECT * FROM read_csv('/etc/passwd')")
