@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-
 from sync_provider.engine import scratch
 from sync_provider.engine.scratch import Scratch
 
