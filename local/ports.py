@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 
 from local import LocalError
@@ -24,10 +25,10 @@ def free_port(preferred: int | None = None) -> int:
     """A free port of the loopback address, the preferred one if possible."""
     if preferred is not None and is_free("127.0.0.1", preferred):
         return preferred
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    # Below the range from which systems number outgoing connections (Linux: from 32768, others: from 49152): one of those
+    # may take a port between this look and the server's start.
+    candidates = secrets.SystemRandom().sample(range(20_000, 32_000), 200)
+    return next(port for port in candidates if is_free("127.0.0.1", port))
 
 
 def require_free(host: str, port: int) -> None:

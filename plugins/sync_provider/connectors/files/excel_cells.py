@@ -20,6 +20,7 @@ from sync_provider.connectors.files.csv_render import plain_decimals
 from sync_provider.connectors.files.excel_guard import MAX_CELL_CHARACTERS
 from sync_provider.connectors.files.excel_scan import Bools, Ints
 from sync_provider.connectors.files.excel_values import DAY_US, END_OF_CALENDAR, FROM_1904, UNIX_EPOCH, split_serials
+from sync_provider.connectors.local_times import local_times
 from sync_provider.core.schema import LogicalType
 
 if TYPE_CHECKING:
@@ -203,13 +204,9 @@ def _timestamps(array: pa.Array, zone: tzinfo, *, date1904: bool) -> Cells:
 
     valid = _valid(array)
     instants = array.cast(pa.timestamp("us", "UTC")).fill_null(0)
-    local = pc.local_timestamp(instants.cast(pa.timestamp("us", str(zone))))
     # A time that clocks show twice would read back as nothing certain.
-    either = [
-        pc.assume_timezone(local, str(zone), ambiguous=side, nonexistent="earliest").cast(pa.int64()).to_numpy()
-        for side in ("earliest", "latest")
-    ]
-    twice = either[0] != either[1]
+    local, repeated = local_times(instants, str(zone))
+    twice = repeated.to_numpy(zero_copy_only=False)
     naive = local.cast(pa.int64()).to_numpy()
     days, micros = np.divmod(naive, DAY_US)
     serial_days = _serial_days(days, date1904=date1904)

@@ -14,6 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from sync_provider.connectors.local_times import local_times
 from sync_provider.core.canonical import named_zone, read_text, write_text
 from sync_provider.core.schema import LogicalType
 
@@ -166,20 +167,9 @@ def plain_time(array: pa.Array) -> pa.Array:
 
 def local_time(array: pa.Array, zone: str) -> pa.Array:
     """Instants as what clocks in ``zone`` show (an IANA name)."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return pc.local_timestamp(array.cast(pa.timestamp("us", zone)))
+    return local_times(array, zone)[0]
 
 
 def not_telling(array: pa.Array, zone: str) -> pa.Array:
     """Mask of the instants that clocks in ``zone`` show a second time: their local time would not lead back to them."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    local = local_time(array, zone)
-    back = [
-        pc.assume_timezone(local, zone, ambiguous=side, nonexistent=side).cast(pa.int64())
-        for side in ("earliest", "latest")
-    ]
-    return pc.not_equal(back[0], back[1])
+    return local_times(array, zone)[1]
