@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,15 @@ from local.signals import Stop
 
 REPO = Path(__file__).resolve().parents[2]
 TINY_DAG = Path(__file__).parent / "dags" / "e2e_tiny.py"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment_of_its_own() -> Iterator[None]:
+    """Leave out what tests/airflow set for an Airflow in this process: the real one would read other mappings."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "AIRFLOW__"))]:
+            patched.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="session")
