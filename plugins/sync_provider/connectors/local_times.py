@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
-_RULED_BY_LIST_US = (datetime(2037, 1, 1, tzinfo=UTC) - _EPOCH) // _US
+_LIST_ENDS_US = (datetime(2037, 1, 1, tzinfo=UTC) - _EPOCH) // _US
+# Python's calendar ends with the year 9999; what is shown beyond is for the caller to refuse.
+_CALENDAR_ENDS_US = (datetime(9999, 12, 30, tzinfo=UTC) - _EPOCH) // _US
 
 
 def local_times(instants: pa.Array, zone: str) -> tuple[pa.Array, pa.Array]:
@@ -38,7 +40,8 @@ def local_times(instants: pa.Array, zone: str) -> tuple[pa.Array, pa.Array]:
     )
     twice = pc.not_equal(first, second)
     micros = instants.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-    late = pc.fill_null(pc.greater_equal(micros, _RULED_BY_LIST_US), fill_value=False)
+    late = pc.and_(pc.greater_equal(micros, _LIST_ENDS_US), pc.less(micros, _CALENDAR_ENDS_US))
+    late = pc.fill_null(late, fill_value=False)
     if not pc.any(late).as_py():
         return local, twice
     ruled = [_by_rule(value, ZoneInfo(zone)) for value in micros.filter(late).to_pylist()]
@@ -48,9 +51,6 @@ def local_times(instants: pa.Array, zone: str) -> tuple[pa.Array, pa.Array]:
 
 def _by_rule(micros: int, zone: Any) -> tuple[int, bool]:
     """Local µs since 1970, and whether clocks show that time twice."""
-    try:
-        local = (_EPOCH + micros * _US).astimezone(zone)
-    except OverflowError:
-        return micros, False  # beyond the year 9999, which no target takes
+    local = (_EPOCH + micros * _US).astimezone(zone)
     offsets = {local.replace(fold=fold).utcoffset() for fold in (0, 1)}
     return (local.replace(tzinfo=UTC) - _EPOCH) // _US, len(offsets) > 1
