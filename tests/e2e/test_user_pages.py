@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-
 import pytest
+from chromium import launch_options
 
 from local.airflow import LocalAirflow
 
@@ -13,27 +11,14 @@ pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(600)
 
 INTEGRATION = "clients_csv"
 DAG = f"sync__{INTEGRATION}"
-# Without these, Chromium looks up its maker's hosts at every start.
-QUIET = [
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 
 @pytest.fixture(scope="module")
 def browser():
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        missing = "needs a browser: apt-get install chromium"
-        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
     from playwright.sync_api import sync_playwright
 
-    root = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        instance = playwright.chromium.launch(executable_path=chromium, args=[*QUIET, *root])
+        instance = playwright.chromium.launch(**launch_options())
         yield instance
         instance.close()
 

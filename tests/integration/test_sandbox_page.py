@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-
 import pytest
+from chromium import launch_options
 from sandbox_support import Client
 from sync_provider.sandbox.server import Sandbox
 
 
-@pytest.fixture
-def chromium():
-    path = shutil.which("chromium")
-    if path is None and not os.environ.get("CI"):
-        pytest.skip("needs Debian's chromium")
-    return path
-
-
 @pytest.mark.browser
-def test_a_person_types_a_formula_and_sees_what_a_program_writes(chromium, tmp_path):
+def test_a_person_types_a_formula_and_sees_what_a_program_writes(tmp_path):
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=60_000)
@@ -28,7 +18,7 @@ def test_a_person_types_a_formula_and_sees_what_a_program_writes(chromium, tmp_p
         rows = [["id", "<b>"], ["001", 2]]
         book = {"id": "demo", "title": "Demo", "sheets": {"Clients": rows}, "share": {client.email: "writer"}}
         client.control("POST", "spreadsheets", book)
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(**launch_options())
         page = browser.new_page()
         problems: list[str] = []
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
