@@ -34,6 +34,7 @@ TEXTS = st.one_of(NUMBERS, DATES, TRUTHS, st.text(max_size=8))
 @example(["1,5", "-,5", "5,"], TYPES[2], ",", "ymd")
 @example(["31/12/2024", "31/12/2024", "31/12/2024", "2024-1-2", None], TYPES[5], ".", "dmy")
 @example(["31/12/2024 5:06", "31/12/2024"], TYPES[6], ".", "dmy")
+@example(["31/02/2024", "29/02/2023 5:06", "29/2/2024", "31/04/2024"], TYPES[6], ".", "dmy")
 def test_columns_and_single_values_follow_the_same_rules(texts, type_, decimal, date_order) -> None:
     array = pa.array(texts, pa.string())
     one_by_one = [None if t is None else canonical_text(t, type_, decimal, date_order) for t in texts]

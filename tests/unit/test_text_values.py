@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
-from sync_provider.connectors.files.text_values import canonical_text
+from sync_provider.connectors.files.text_values import canonical, canonical_text
 from sync_provider.core.schema import parse_type
 
 NNBSP, NBSP = "\u202f", "\u00a0"
@@ -125,3 +126,10 @@ def test_truth_values_in_both_languages(text: str, expected: str) -> None:
 @pytest.mark.parametrize("text", ["001", "1 234,5", "31/12/2024", "vrai", " x "])
 def test_text_stays_exactly_as_it_is(text: str) -> None:
     assert canonical_text(text, parse_type("string"), ",", "dmy") == text
+
+
+@pytest.mark.parametrize("text", ["31/02/2021", "29/02/2023", "31/4/2021 10:00", "30.02.2024"])
+def test_a_day_of_no_calendar_stays_as_it_was_typed(text: str) -> None:
+    kind = parse_type("timestamp" if ":" in text else "date")
+    assert canonical_text(text, kind, ",", "dmy") == text
+    assert canonical(pa.array([text, "29/02/2024", None]), kind, ",", "dmy")[0].as_py() == text

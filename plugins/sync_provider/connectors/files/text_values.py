@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ _ZONE = "([Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?"
 _ZONE_STEPS = (("^([+-][0-9]{2})$", r"\1:00"), ("^([+-][0-9]{2})([0-9]{2})$", r"\1:\2"))
 _MIDNIGHT = "(?:[T ]+0?0:00(?::00(?:[.,]0+)?)?)?"
 _ISO_DATE = "[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+_MAYBE_NO_DAY = "^[0-9]{4}-(?:02-(?:29|3[01])|(?:04|06|09|11)-31)"
+"""Days that no year has, and 29 February."""
 _ISO_TIMESTAMP = f"{_ISO_DATE}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]+)?(?:Z|[+-][0-9]{{2}}:[0-9]{{2}})?"
 
 
@@ -53,9 +56,9 @@ def canonical(array: pa.StringArray, type_: LogicalType, decimal: str, date_orde
     if type_.kind == "boolean":
         return _by_unique(array, lambda values: _map(values, _truth))
     if type_.kind == "date":
-        return _by_unique(array, lambda values: _dates(values, date_order))
+        return _by_unique(array, lambda values: _real_days(values, _dates(values, date_order)))
     if type_.kind == "timestamp":
-        return _by_unique(array, lambda values: _timestamps(values, date_order))
+        return _by_unique(array, lambda values: _real_days(values, _timestamps(values, date_order)))
     return array
 
 
@@ -74,9 +77,9 @@ def canonical_text(text: str, type_: LogicalType, decimal: str, date_order: str)
     if type_.kind == "boolean":
         return _truth(text)
     if type_.kind == "date":
-        return _one_date(text, date_order)
+        return _real_day(text, _one_date(text, date_order))
     if type_.kind == "timestamp":
-        return _one_timestamp(text, date_order)
+        return _real_day(text, _one_timestamp(text, date_order))
     return text
 
 
@@ -204,6 +207,27 @@ def _date_steps(order: str, tail: str) -> tuple[tuple[str, str], ...]:
         ("^([0-9]{4})-([0-9])-", r"\g<1>-0\g<2>-"),
         ("^([0-9]{4}-[0-9]{2})-([0-9])$", r"\g<1>-0\g<2>"),
     )
+
+
+def _real_day(text: str, iso: str) -> str:
+    """``iso``, unless its day is in no calendar: then the text as it was typed, which a person will look for."""
+    if re.match(_MAYBE_NO_DAY, iso):
+        try:
+            date.fromisoformat(iso[:10])
+        except ValueError:
+            return text
+    return iso
+
+
+def _real_days(array: pa.StringArray, iso: pa.StringArray) -> pa.StringArray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    doubtful = pc.fill_null(pc.match_substring_regex(iso, _MAYBE_NO_DAY), False)
+    if not pc.any(doubtful).as_py():
+        return iso
+    pairs = zip(array.filter(doubtful).to_pylist(), iso.filter(doubtful).to_pylist(), strict=True)
+    return pa.array(pc.replace_with_mask(iso, doubtful, pa.array([_real_day(*pair) for pair in pairs], pa.string())))
 
 
 def _dates(array: pa.StringArray, date_order: str) -> pa.StringArray:
