@@ -47,6 +47,7 @@ class Planner:
         self.schema = schema
         self._scratch = Scratch()
         self._db = self._scratch.db
+        self._compared = False
 
     def load_incoming(self, batches: Iterable[pa.RecordBatch]) -> int:
         """Load accepted records, in order; returns how many."""
@@ -72,22 +73,32 @@ class Planner:
 
     def ambiguous(self) -> list[tuple[str, int]]:
         """Keys that stand more than once in the destination and in the source too: (key text, count)."""
-        keys = self._keys("e")
+        self._find_repeated()
         rows = self._db.execute(
-            f"SELECT {self._key_text('e')} AS k, count(*) FROM existing e SEMI JOIN incoming i ON {self._join('i', 'e')} "  # noqa: S608
-            f"GROUP BY {keys} HAVING count(*) > 1 ORDER BY k"
+            f"SELECT {self._key_text('r')} AS k, r.{_N} FROM repeated r SEMI JOIN incoming i ON {self._join('i', 'r')} "  # noqa: S608
+            "ORDER BY k"
         ).fetchall()
         return [(str(k), int(n)) for k, n in rows]
 
     def drop_ambiguous(self) -> None:
         """Leave out incoming records whose key stands more than once in the destination."""
+        if self._find_repeated():
+            keys = self._keys("r")
+            self._db.execute(f"DELETE FROM incoming i WHERE ({self._keys('i')}) IN (SELECT ({keys}) FROM repeated r)")  # noqa: S608
+            self._compared = False
+
+    def _find_repeated(self) -> int:
+        """Put the keys that the destination holds more than once, with how often, into a table; returns how many."""
+        keys = self._keys("e")
         self._db.execute(
-            f"DELETE FROM incoming i WHERE ({self._keys('i')}) IN "  # noqa: S608
-            f"(SELECT ({self._keys('e')}) FROM existing e GROUP BY {self._keys('e')} HAVING count(*) > 1)"
+            f"CREATE OR REPLACE TABLE repeated AS SELECT {keys}, count(*) AS {_N} FROM existing e "  # noqa: S608
+            f"GROUP BY {keys} HAVING count(*) > 1"
         )
+        return self._count("SELECT count(*) FROM repeated")
 
     def changes(self, *, deletes: bool) -> Iterator[pa.RecordBatch]:
         """The change stream: inserts and updates in the source's order, then deletions in the destination's."""
+        self._compare()
         queries = [self._upserts()]
         if deletes:
             queries.append(self._deletes())
@@ -100,15 +111,14 @@ class Planner:
 
     def counts(self, *, deletes: bool) -> dict[str, int]:
         """inserts, updates, unchanged, deletes, existing, deletable; each counted by the database."""
-        same = self._count(
-            f"SELECT count(*) FROM incoming i {self._left_join()} WHERE e.{_N} IS NOT NULL AND NOT ({self._differs()})"  # noqa: S608
-        )
-        inserts = self._count(f"SELECT count(*) FROM incoming i {self._left_join()} WHERE e.{_N} IS NULL")  # noqa: S608
+        self._compare()
         incoming = self._count("SELECT count(*) FROM incoming")
+        changed = self._count("SELECT count(*) FROM changed")
+        inserts = self._count("SELECT count(*) FROM changed WHERE e IS NULL")
         return {
             "inserts": inserts,
-            "updates": incoming - inserts - same,
-            "unchanged": same,
+            "updates": changed - inserts,
+            "unchanged": incoming - changed,
             "existing": self._count("SELECT count(*) FROM existing"),
             "deletable": self._count(f"SELECT count(*) FROM existing e SEMI JOIN tracked t ON {self._join('t', 'e')}")  # noqa: S608
             if deletes
@@ -116,9 +126,21 @@ class Planner:
             "deletes": self._count(f"SELECT count(*) FROM ({self._deletes()})") if deletes else 0,  # noqa: S608
         }
 
+    def _compare(self) -> None:
+        """Join both sides once: the numbers of the incoming records that change something, each with its existing one."""
+        if self._compared:
+            return
+        self._db.execute(
+            f"CREATE OR REPLACE TABLE changed AS SELECT i.{_N} AS i, e.{_N} AS e FROM incoming i "  # noqa: S608
+            f"LEFT JOIN existing e ON {self._join('i', 'e')} WHERE e.{_N} IS NULL OR {self._differs()}"
+        )
+        self._compared = True
+
     def _load(self, table: str, batches: Iterable[pa.RecordBatch], columns: list[str]) -> int:
+        import numpy as np
         import pyarrow as pa
 
+        self._compared = False
         json_names = [f.destination for f in self.mapping.fields if f.logical_type.kind == "json"]
         json_names = [name for name in json_names if name in columns]
         fields = [
@@ -132,7 +154,7 @@ class Planner:
         def numbered() -> Iterator[pa.RecordBatch]:
             nonlocal count
             for batch in batches:
-                arrays = [pa.array(range(count, count + batch.num_rows), pa.int64())]
+                arrays = [pa.array(np.arange(count, count + batch.num_rows))]
                 arrays += [batch.column(name) for name in columns]
                 arrays += [pa.array([_canonical_json(v) for v in batch.column(n).to_pylist()]) for n in json_names]
                 count += batch.num_rows
@@ -151,7 +173,7 @@ class Planner:
         old = ", ".join(f"e.{quote(name)} AS {quote(OLD + name)}" for name in self.names)
         return (
             f"SELECT CASE WHEN e.{_N} IS NULL THEN 'insert' ELSE 'update' END AS {OP}, {new}, {old} "  # noqa: S608
-            f"FROM incoming i {self._left_join()} WHERE e.{_N} IS NULL OR {self._differs()} ORDER BY i.{_N}"
+            f"FROM changed c JOIN incoming i ON i.{_N} = c.i LEFT JOIN existing e ON e.{_N} = c.e ORDER BY i.{_N}"
         )
 
     def _deletes(self) -> str:
@@ -190,9 +212,6 @@ class Planner:
         differs = f"({' OR '.join(parts)})" if parts else "FALSE"
         skips = [f"i.{quote(f.destination)} IS NULL" for f in self.mapping.fields if f.nulls == "skip"]
         return f"({differs} AND NOT ({' OR '.join(skips)}))" if skips else differs
-
-    def _left_join(self) -> str:
-        return f"LEFT JOIN existing e ON {self._join('i', 'e')}"
 
     def _join(self, left: str, right: str) -> str:
         return " AND ".join(f"{left}.{quote(k)} = {right}.{quote(k)}" for k in self.mapping.key)
