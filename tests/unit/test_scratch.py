@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from sync_provider.engine import scratch
-from sync_provider.engine.scratch import Scratch
+from sync_provider.engine.scratch import Scratch, memory_limit_bytes
 
 ROWS = 600_000
 PLAIN = b"a record's own words"
@@ -23,7 +23,7 @@ def batches() -> Iterator[pa.RecordBatch]:
 
 
 def test_a_table_larger_than_memory_is_spilled_without_a_readable_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scratch, "MEMORY_LIMIT", "40MB")
+    monkeypatch.setattr(scratch, "memory_limit_bytes", lambda: 40_000_000)
     with Scratch() as small:
         stream = pa.RecordBatchReader.from_batches(pa.schema([("n", pa.int64()), ("t", pa.string())]), batches())
         small.db.register("stream", stream)
@@ -41,3 +41,17 @@ def test_a_table_larger_than_memory_is_spilled_without_a_readable_word(monkeypat
 def test_nothing_outside_can_be_reached() -> None:
     with Scratch() as closed, pytest.raises(Exception, match="disabled"):
         closed.db.execute("SELECT * FROM read_csv('/etc/passwd')")
+
+
+@pytest.mark.parametrize(
+    ("there", "granted"), [("1073741824", 256 << 20), ("8589934592", 512 << 20), (str(1 << 40), None), ("max", None)]
+)
+def test_a_computation_takes_its_share_of_the_container_s_memory(
+    there: str, granted: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch, "_CGROUP", tmp_path / "memory.max")
+    unlimited = memory_limit_bytes()
+    (tmp_path / "memory.max").write_text(there + "\n")
+    # This machine may have less than the container is granted.
+    assert memory_limit_bytes() == min(unlimited, granted or unlimited)
+    assert 256 << 20 <= unlimited <= 768 << 20

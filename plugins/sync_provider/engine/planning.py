@@ -6,13 +6,13 @@ records is bounded by disk. Nothing is written to the destination here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from sync_provider.connectors.base import OLD, OP
 from sync_provider.core.mapping import Mapping
+from sync_provider.engine.fingerprints import canonical_json
 from sync_provider.engine.scratch import Scratch, quote
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Planner:
             for batch in batches:
                 arrays = [pa.array(np.arange(count, count + batch.num_rows))]
                 arrays += [batch.column(name) for name in columns]
-                arrays += [pa.array([_canonical_json(v) for v in batch.column(n).to_pylist()]) for n in json_names]
+                arrays += [canonical_json(batch.column(name)) for name in json_names]
                 count += batch.num_rows
                 yield pa.RecordBatch.from_arrays(
                     [a.cast(f.type) for a, f in zip(arrays, schema, strict=True)], schema=schema
@@ -245,13 +245,6 @@ class Planner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _canonical_json(text: str | None) -> str | None:
-    """One spelling per JSON document, so that a database that reorders keys makes no change."""
-    if text is None:
-        return None
-    return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def as_inserts(batches: Iterable[pa.RecordBatch], names: list[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -1,0 +1,124 @@
+"""Records as positions, keys and fingerprints: what differs between large sets is found without holding the records.
+
+A set of records is read once, in a fixed order, and leaves a narrow table in a `Scratch` database; the join of such tables
+names the records that matter by position; `picked` fetches those from where they are staged. So a million records a side take
+tens of megabytes, and what is equal never becomes a Python object.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from sync_provider.engine.scratch import Scratch, quote
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sync_provider.core.schema import LogicalType
+
+POSITION = "__n"  # int64, 0-based: where the record stands in its set, read in order
+FINGERPRINTS = ("__f1", "__f2")  # two hashes of 64 bits each, over all fields
+
+
+class Fingerprints:
+    """Narrow tables of several sets with the same fields. Use as a context manager.
+
+    A table has the columns `POSITION`, the key columns under their own names, and `FINGERPRINTS`: equal records have equal
+    fingerprints, unequal ones differ in them but for one chance in 2¹²⁸. Fingerprints mean something within one instance only:
+    DuckDB's hash may change from one version to the next.
+
+    Args:
+        fields: name → type of the fields that make a record.
+        key: names of the fields that identify it.
+    """
+
+    def __init__(self, fields: dict[str, LogicalType], key: Sequence[str]) -> None:
+        self._fields, self._key = fields, tuple(key)
+        self._scratch = Scratch()
+        self.db: Any = self._scratch.db
+
+    def load(self, table: str, batches: Iterable[pa.RecordBatch]) -> int:
+        """Make the table of one set, replacing an earlier one of that name.
+
+        Args:
+            table: its name in `db`.
+            batches: the records, with at least the fields; in the order in which they can be read again.
+
+        Returns:
+            How many records there are.
+        """
+        import pyarrow as pa
+
+        schema = pa.schema([(POSITION, pa.int64()), *((n, t.to_arrow()) for n, t in self._fields.items())])
+        reader = pa.RecordBatchReader.from_batches(schema, self._numbered(batches, schema))
+        names = [quote(name) for name in self._fields]
+        keys = [quote(name) for name in self._key]
+        self.db.register("stream", reader)
+        self.db.execute(
+            f"CREATE OR REPLACE TABLE {quote(table)} AS SELECT {', '.join([POSITION, *keys])}, "  # noqa: S608
+            f"hash({', '.join(names)}) AS {FINGERPRINTS[0]}, hash('2', {', '.join(reversed(names))}) AS {FINGERPRINTS[1]} "
+            "FROM stream"
+        )
+        self.db.unregister("stream")
+        # fetchall, not fetchone: DuckDB refuses further work while a result is open.
+        return int(self.db.execute(f"SELECT count(*) FROM {quote(table)}").fetchall()[0][0])  # noqa: S608
+
+    def _numbered(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        import numpy as np
+        import pyarrow as pa
+
+        start = 0
+        for batch in batches:
+            arrays = [pa.array(np.arange(start, start + batch.num_rows))]
+            for name, type_ in self._fields.items():
+                array = batch.column(name).cast(type_.to_arrow())
+                arrays.append(canonical_json(array) if type_.kind == "json" else array)
+            start += batch.num_rows
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def close(self) -> None:
+        """Drop the tables and the spill files."""
+        self._scratch.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def picked(batches: Iterable[pa.RecordBatch], positions: pa.Array) -> Iterator[pa.RecordBatch]:
+    """The records at these positions, in order, with their `POSITION` as a further column.
+
+    Args:
+        batches: the set, read again.
+        positions: int64, ascending, without repeats.
+    """
+    import pyarrow as pa
+
+    wanted = positions.to_numpy()
+    start = 0
+    for batch in batches:
+        first, last = wanted.searchsorted([start, start + batch.num_rows])
+        if first < last:
+            numbers = wanted[first:last]
+            taken = batch.take(pa.array(numbers - start))
+            schema = taken.schema.append(pa.field(POSITION, pa.int64()))
+            yield pa.RecordBatch.from_arrays([*taken.columns, pa.array(numbers)], schema=schema)
+        start += batch.num_rows
+
+
+def canonical_json(texts: pa.Array) -> pa.Array:
+    """One spelling per JSON document, so that a system that reorders keys makes no change."""
+    import pyarrow as pa
+
+    return pa.array([None if text is None else _one_spelling(text) for text in texts.to_pylist()], pa.string())
+
+
+def _one_spelling(text: str) -> str:
+    return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
