@@ -320,7 +320,7 @@ def test_a_backup_holds_the_old_values(workspace: Workspace) -> None:
     workspace.csv("code,amount\n1,10\n2,2\n")
     with workspace.open() as ctx:
         pipeline.run_all(ctx)
-        (batch,) = unstage(ctx.env.store, ctx.artifact("backup")["path"])
+        (batch,) = unstage(ctx.env.store, ctx.artifact("backup")["copies"][0]["path"])
     assert [(r["code"], str(r["__old_amount"]), str(r["amount"])) for r in batch.to_pylist()] == [
         ("1", "1.00", "10.00")
     ]

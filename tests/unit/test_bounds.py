@@ -12,7 +12,8 @@ from sync_provider.core.canonical import write_text
 from sync_provider.core.changes import RunParams
 from sync_provider.core.errors import SyncDataError
 from sync_provider.core.mapping import Mapping
-from sync_provider.engine.phases.bounds import bounds_for, key_texts
+from sync_provider.engine.keys import key_texts
+from sync_provider.engine.phases.bounds import bounds_for
 
 
 def mapping(kind: str | None = "timestamp", lookback: str = "PT0S") -> Mapping:

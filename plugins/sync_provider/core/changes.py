@@ -5,7 +5,21 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-PHASES = ("extract", "validate", "plan", "approve", "backup", "load", "report")
+ONE_WAY = ("extract", "validate", "plan", "approve", "backup", "load", "report")
+TWO_WAY = ("snapshot_source", "snapshot_destination", "plan", "validate", "approve", "backup", "apply", "report")
+SNAPSHOTS = TWO_WAY[:2]
+PHASES = tuple(dict.fromkeys((*ONE_WAY, *TWO_WAY)))
+"""Every phase there is; `ONE_WAY` and `TWO_WAY` are the orders in which they run."""
+
+
+def later_phases(phase: str, *, two_way: bool) -> tuple[str, ...]:
+    """The phases that build on this one. Both snapshots are taken side by side, and neither builds on the other.
+
+    >>> later_phases("backup", two_way=False)
+    ('load', 'report')
+    """
+    order = TWO_WAY if two_way else ONE_WAY
+    return order[len(SNAPSHOTS) if phase in SNAPSHOTS else order.index(phase) + 1 :]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +34,7 @@ class RunParams:
         limit: at most this many records, > 0.
         keys: only these keys, as canonical text; composite keys join their parts with ``|``.
         allow_deletes_once: let this run pass the deletion guards.
+        new_baseline: two-way: forget what was agreed, and begin as on the first run: nothing is deleted.
     """
 
     dry_run: bool = False
@@ -29,6 +44,7 @@ class RunParams:
     limit: int | None = None
     keys: tuple[str, ...] = ()
     allow_deletes_once: bool = False
+    new_baseline: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "keys": list(self.keys)}

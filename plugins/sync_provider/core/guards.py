@@ -5,6 +5,7 @@ A guard that trips means that nothing has been written and nothing will be until
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sync_provider.core.mapping import Guards
@@ -93,3 +94,86 @@ def evaluate(guards: Guards, facts: GuardFacts) -> list[Trip]:
             )
         )
     return trips
+
+
+ALL_CHANGED_FROM = 20
+"""Records from which on it is remarkable that every one of them changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideFacts:
+    """What the guards of a two-way run look at, for one side; all counts are records ≥ 0.
+
+    Args:
+        side: ``source`` or ``destination``.
+        existing: records there now, refused ones included.
+        tracked: records of the baseline that are in scope: the base of percentages.
+        present: of these, how many are there.
+        changed: of those that are there, how many differ from the baseline.
+        deletes: deletions that the plan holds for this side.
+    """
+
+    side: str
+    existing: int
+    tracked: int
+    present: int
+    changed: int
+    deletes: int
+
+
+def evaluate_two_way(
+    guards: Guards, sides: Sequence[SideFacts], *, deleted_in_window: int, flipping: int
+) -> list[Trip]:
+    """Every guard that a two-way plan trips, in a fixed order.
+
+    Args:
+        guards: the mapping's.
+        sides: both.
+        deleted_in_window: deletions that earlier runs made on both sides within ``guards.window``.
+        flipping: records that go back and forth for the third time in a row.
+    """
+    trips: list[Trip] = []
+    for facts in sides:
+        if facts.tracked and not facts.existing and guards.empty_source == "trip":
+            trips.append(
+                Trip(
+                    guard="emptied_side",
+                    message=f"the {facts.side} holds no record; {facts.tracked} were in step before. {WAY_OUT}.",
+                )
+            )
+        all_changed = facts.present >= ALL_CHANGED_FROM and facts.changed == facts.present
+        if all_changed and guards.all_changed == "trip":
+            trips.append(
+                Trip(
+                    guard="everything_changed",
+                    message=f"every one of the {facts.present} records of the {facts.side} changed since the last run. {WAY_OUT}.",
+                )
+            )
+        if facts.deletes > share(guards.max_deletes, facts.tracked):
+            trips.append(
+                Trip(
+                    guard="max_deletes",
+                    message=f"{facts.deletes} of {facts.tracked} records would be deleted from the {facts.side} "
+                    f"(guards.max_deletes: {guards.max_deletes}). {WAY_OUT}.",
+                )
+            )
+    deletes = sum(facts.deletes for facts in sides)
+    tracked = max((facts.tracked for facts in sides), default=0)
+    in_window = deletes + deleted_in_window
+    if deletes and in_window > share(guards.max_deletes_in_window, tracked + deleted_in_window):
+        trips.append(
+            Trip(
+                guard="max_deletes_in_window",
+                message=f"{in_window} records would be deleted within {guards.window}, {deleted_in_window} of them already are "
+                f"(guards.max_deletes_in_window: {guards.max_deletes_in_window}). {WAY_OUT}.",
+            )
+        )
+    return trips + ([_flips(flipping)] if flipping else [])
+
+
+def _flips(records: int) -> Trip:
+    return Trip(
+        guard="flipping",
+        message=f"{records} records go back and forth for the third run in a row: something undoes what is written. "
+        "See the plan for them; make one side the owner of the field (direction), or stop what else writes it.",
+    )

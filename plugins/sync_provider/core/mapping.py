@@ -118,7 +118,9 @@ class Guards(Model):
     max_deletes_in_window: Share = "40%"
     """Most deletions by all runs of the window together: a number of records or a share, such as 40%."""
     empty_source: Literal["trip", "allow"] = "trip"
-    """Whether a source without records trips a `mirror` or `replace` over a destination that has some."""
+    """Whether a source without records trips a `mirror` or `replace` over a destination that has some; two-way: whether a side without records trips while the other side's were in step with it."""
+    all_changed: Literal["trip", "allow"] = "trip"
+    """Two-way: whether it trips that all of 20 or more records changed on one side."""
     on_trip: Literal["ask", "fail"] = "ask"
     """Ask a person in Airflow's required actions, or fail at once."""
     approval_timeout: Duration = "PT24H"
@@ -260,6 +262,11 @@ class Mapping(Model):
         if isinstance(self.schedule, AssetSchedule):
             return Schedule("assets", self.schedule.cron, assets=self.schedule.assets)
         return parse_schedule(self.schedule)
+
+    @property
+    def two_way(self) -> bool:
+        """Whether both sides are written."""
+        return self.mode == "bidirectional"
 
     @property
     def dag_id(self) -> str:

@@ -44,6 +44,37 @@ class Counters:
         return {**asdict(self), "written": self.written}
 
 
+@dataclass(slots=True)
+class SideCounters:
+    """The records of one side's snapshot in a two-way run, counted once each; and what was written to that side.
+
+    ``read = unchanged + written + rejected + conflict + deferred + filtered``, the first that fits of: refused here; left out by the
+    filter; held up (refused on the other side, moved meanwhile, or a deletion that waits); under an open conflict; something of
+    it travelled; nothing did. ``inserted``, ``updated``, ``deleted`` are writes made here.
+    """
+
+    read: int = 0
+    unchanged: int = 0
+    written: int = 0
+    rejected: int = 0
+    conflict: int = 0
+    deferred: int = 0
+    filtered: int = 0
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every record read is accounted for exactly once."""
+        return self.read == (
+            self.unchanged + self.written + self.rejected + self.conflict + self.deferred + self.filtered
+        )
+
+    def as_dict(self) -> dict[str, int]:
+        return asdict(self)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
     """A record that was refused, and why.

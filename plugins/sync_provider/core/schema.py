@@ -53,6 +53,16 @@ class LogicalType:
             "json": pa.string(),
         }[self.kind]
 
+    @classmethod
+    def of_arrow(cls, type_: pa.DataType) -> LogicalType:
+        """The type whose Arrow form this is; ``string`` for any other."""
+        import pyarrow.types as kinds
+
+        if kinds.is_decimal(type_):
+            return cls("decimal", type_.precision, type_.scale)
+        plain = (cls(kind) for kind in KINDS if kind not in ("decimal", "json"))
+        return next((each for each in plain if each.to_arrow() == type_), cls("string"))
+
 
 _DECIMAL = re.compile(r"decimal\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)")
 

@@ -6,6 +6,7 @@ What they may say is decided by `core.expressions`; the text that runs is the ve
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -187,6 +188,28 @@ def _result_type(text: str, columns: tuple[tuple[str, str], ...]) -> str | Mappi
             hint="Columns of files are text: read numbers with parse_number(value, 'fr') and dates with parse_date(value, …).",
             code="expression_type",
         )
+
+
+def result_type(text: str, columns: Mapping[str, LogicalType]) -> LogicalType:
+    """The declared type that holds every result of a checked expression; text for what none holds.
+
+    Raises:
+        MappingError: the expression does not fit the columns.
+    """
+    meant = resolve(analysis_of(text).columns, columns, open_names=False)
+    found = _result_type(text, tuple((name, _sql_type(columns[column])) for name, column in meant.items()))
+    if isinstance(found, MappingError):
+        raise MappingError(found.message, hint=found.hint, code=found.code)
+    if match := re.fullmatch(r"DECIMAL\((\d+),(\d+)\)", found):
+        return LogicalType("decimal", int(match[1]), int(match[2]))
+    kinds = [
+        (_INTEGERS, "integer"),
+        (_FLOATS, "double"),
+        ({"BOOLEAN"}, "boolean"),
+        ({"DATE"}, "date"),
+        ({*_TIMES, _ZONED}, "timestamp"),
+    ]
+    return LogicalType(next((kind for names, kind in kinds if found in names), "string"))
 
 
 def distinct(names: Iterable[str]) -> set[str]:

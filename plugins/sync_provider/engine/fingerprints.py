@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -40,25 +41,33 @@ class Fingerprints:
         self._scratch = Scratch()
         self.db: Any = self._scratch.db
 
-    def load(self, table: str, batches: Iterable[pa.RecordBatch]) -> int:
+    def load(self, table: str, batches: Iterable[pa.RecordBatch], *, extra: Sequence[str] = ()) -> int:
         """Make the table of one set, replacing an earlier one of that name.
 
         Args:
             table: its name in `db`.
             batches: the records, with at least the fields; in the order in which they can be read again.
+            extra: further columns to keep in the table; no part of the fingerprint.
 
         Returns:
             How many records there are.
         """
         import pyarrow as pa
 
-        schema = pa.schema([(POSITION, pa.int64()), *((n, t.to_arrow()) for n, t in self._fields.items())])
-        reader = pa.RecordBatchReader.from_batches(schema, self._numbered(batches, schema))
+        fields = [pa.field(POSITION, pa.int64()), *(pa.field(n, t.to_arrow()) for n, t in self._fields.items())]
+        rest = iter(batches)
+        first = next(rest, None)
+        if extra:
+            # Their types are the batches' own; where there is none, nobody will miss them.
+            fields += [first.schema.field(name) if first is not None else pa.field(name, pa.null()) for name in extra]
+        schema = pa.schema(fields)
+        numbered = self._numbered(chain([first] if first is not None else [], rest), schema)
+        reader = pa.RecordBatchReader.from_batches(schema, numbered)
         names = [quote(name) for name in self._fields]
         keys = [quote(name) for name in self._key]
         self.db.register("stream", reader)
         self.db.execute(
-            f"CREATE OR REPLACE TABLE {quote(table)} AS SELECT {', '.join([POSITION, *keys])}, "  # noqa: S608
+            f"CREATE OR REPLACE TABLE {quote(table)} AS SELECT {', '.join([POSITION, *keys, *map(quote, extra)])}, "  # noqa: S608
             f"hash({', '.join(names)}) AS {FINGERPRINTS[0]}, hash('2', {', '.join(reversed(names))}) AS {FINGERPRINTS[1]} "
             "FROM stream"
         )
@@ -76,6 +85,7 @@ class Fingerprints:
             for name, type_ in self._fields.items():
                 array = batch.column(name).cast(type_.to_arrow())
                 arrays.append(canonical_json(array) if type_.kind == "json" else array)
+            arrays += [batch.column(name) for name in schema.names[len(arrays) :]]
             start += batch.num_rows
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
@@ -117,8 +127,9 @@ def canonical_json(texts: pa.Array) -> pa.Array:
     """One spelling per JSON document, so that a system that reorders keys makes no change."""
     import pyarrow as pa
 
-    return pa.array([None if text is None else _one_spelling(text) for text in texts.to_pylist()], pa.string())
+    return pa.array([None if text is None else one_spelling(text) for text in texts.to_pylist()], pa.string())
 
 
-def _one_spelling(text: str) -> str:
+def one_spelling(text: str) -> str:
+    """The canonical spelling of one JSON document."""
     return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sync_provider.connectors.base import OLD, OP
 from sync_provider.core.mapping import Mapping
 from sync_provider.engine.fingerprints import canonical_json
+from sync_provider.engine.keys import key_text_sql
 from sync_provider.engine.scratch import Scratch, quote
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Planner:
         """Keys that stand more than once in the destination and in the source too: (key text, count)."""
         self._find_repeated()
         rows = self._db.execute(
-            f"SELECT {self._key_text('r')} AS k, r.{_N} FROM repeated r SEMI JOIN incoming i ON {self._join('i', 'r')} "  # noqa: S608
+            f"SELECT {key_text_sql(self.mapping, 'r')} AS k, r.{_N} FROM repeated r SEMI JOIN incoming i ON {self._join('i', 'r')} "  # noqa: S608
             "ORDER BY k"
         ).fetchall()
         return [(str(k), int(n)) for k, n in rows]
@@ -184,7 +185,7 @@ class Planner:
             f"SELECT 'delete' AS {OP}, {new}, {old} FROM existing e "  # noqa: S608
             f"SEMI JOIN tracked t ON {self._join('t', 'e')} "
             f"ANTI JOIN incoming i ON {self._join('i', 'e')} "
-            f"ANTI JOIN kept k ON k.k = {self._key_text('e')} ORDER BY e.{_N}"
+            f"ANTI JOIN kept k ON k.k = {key_text_sql(self.mapping, 'e')} ORDER BY e.{_N}"
         )
 
     def _new(self, name: str) -> str:
@@ -218,17 +219,6 @@ class Planner:
 
     def _keys(self, alias: str) -> str:
         return ", ".join(f"{alias}.{quote(k)}" for k in self.mapping.key)
-
-    def _key_text(self, alias: str) -> str:
-        """SQL for the key as `Rejection.key` spells it: canonical parts joined by ``|``."""
-        parts = []
-        for field in self.mapping.fields:
-            column = f"{alias}.{quote(field.destination)}"
-            if field.logical_type.kind == "timestamp":
-                column = f"regexp_replace(strftime({column}, '%Y-%m-%dT%H:%M:%S.%fZ'), '\\.?0+Z$', 'Z')"
-            parts.append((field.destination, f"CAST({column} AS VARCHAR)"))
-        texts = dict(parts)
-        return " || '|' || ".join(texts[name] for name in self.mapping.key)
 
     def _count(self, query: str) -> int:
         # fetchall, not fetchone: DuckDB refuses further work while a result is open.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from sync_provider.core.errors import SyncDataError
 
@@ -32,31 +34,71 @@ def run_folder(mapping_id: str, run_id: str) -> str:
     return f"staging/{mapping_id}/{run_id}"
 
 
+class StageWriter:
+    """A staged object being written, batch by batch. Use as a context manager; it appears whole, or after an error not at all.
+
+    Args:
+        store: where to.
+        path: in the store.
+        schema: of all batches.
+
+    Raises:
+        SyncConnectionError: the store cannot be reached, or is full.
+    """
+
+    def __init__(self, store: Store, path: str, schema: pa.Schema) -> None:
+        self._store, self._path, self._schema = store, path, schema
+        self._open = ExitStack()
+        self._content = hashlib.sha256(str(schema.remove_metadata()).encode())
+        self.rows = 0
+
+    def __enter__(self) -> Self:
+        import pyarrow.parquet as pq
+
+        with ExitStack() as opened:
+            sink = opened.enter_context(self._store.open_write(self._path))
+            # Read once, in order, by us: dictionaries and statistics would cost two thirds of the time, and save no byte.
+            self._writer = opened.enter_context(
+                pq.ParquetWriter(
+                    sink,
+                    self._schema,
+                    compression="zstd",
+                    compression_level=1,
+                    use_dictionary=False,
+                    write_statistics=False,
+                )
+            )
+            self._open = opened.pop_all()
+        return self
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add a batch; an empty one adds nothing."""
+        if batch.num_rows:
+            self.rows += batch.num_rows
+            _digest(self._content, batch)
+            self._writer.write_batch(batch)
+
+    @property
+    def staged(self) -> Staged:
+        """What was written; complete after the block."""
+        return Staged(path=self._path, rows=self.rows, digest=self._content.hexdigest())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+
 def stage(store: Store, path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Staged:
     """Write batches of one schema to the store; the object appears whole or not at all.
 
     Raises:
-        SyncConnectionError: the store cannot be reached.
-        SyncDataError: the store is full.
+        SyncConnectionError: the store cannot be reached, or is full.
     """
-    import pyarrow.parquet as pq
-
-    rows = 0
-    content = hashlib.sha256(str(schema).encode())
-    with (
-        store.open_write(path) as sink,
-        # Read once, in order, by us: dictionaries and statistics would cost two thirds of the time, and save no byte.
-        pq.ParquetWriter(
-            sink, schema, compression="zstd", compression_level=1, use_dictionary=False, write_statistics=False
-        ) as writer,
-    ):
+    with StageWriter(store, path, schema) as writer:
         for batch in batches:
-            if batch.num_rows == 0:
-                continue
-            rows += batch.num_rows
-            _digest(content, batch)
-            writer.write_batch(batch)
-    return Staged(path=path, rows=rows, digest=content.hexdigest())
+            writer.write(batch)
+    return writer.staged
 
 
 def unstage(store: Store, path: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _TEXT = LogicalType("string")
+RAW = "__raw_"  # prefix: a raw column carried along as it was read
+OUT = "__out"  # boolean: the filter leaves this record out
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Conversion:
         memory_limit: DuckDB's memory limit for expressions.
         deadline_s: seconds that one expression may take for one batch.
         positions: source column → letters of its column in a sheet, for cell addresses.
+        carried: raw column → type in which it is given along with the records, as `RAW` + its name.
+        mark_filtered: give what the filter leaves out too, told apart by `OUT`.
 
     Raises:
         MappingError: an expression, the filter or the time zone is refused.
@@ -91,11 +95,14 @@ class Conversion:
         memory_limit: str = MEMORY_LIMIT,
         deadline_s: float = DEADLINE_S,
         positions: Mapping[str, str] | None = None,
+        carried: Mapping[str, LogicalType] | None = None,
+        mark_filtered: bool = False,
     ) -> None:
         import pyarrow as pa
 
         self._fields, self._key, self._filter = tuple(fields), tuple(key), filter
         self._positions = positions or {}
+        self._carried, self._mark_filtered = dict(carried or {}), mark_filtered
         try:
             self._zone = named_zone(timezone)
         except ValueError as error:
@@ -117,6 +124,8 @@ class Conversion:
                 (FILE, pa.string()),
                 (SHEET, pa.string()),
                 (ROW, pa.int64()),
+                *((RAW + name, type_.to_arrow()) for name, type_ in self._carried.items()),
+                *([(OUT, pa.bool_())] if mark_filtered else []),
             ]
         )
 
@@ -167,6 +176,10 @@ class Conversion:
         if broken is not None:
             refused = broken if refused is None else pc.or_(refused, broken)
         results += [_coordinate(batch, name, self.schema.field(name).type) for name in COORDINATES]
+        results += [self._casts.cast(present[name], type_) for name, type_ in self._carried.items()]
+        if self._mark_filtered:
+            results.append(pa.repeat(pa.scalar(False), batch.num_rows) if kept is None else pc.invert(kept))
+            kept = None
         records = pa.RecordBatch.from_arrays(results, schema=self.schema)
         missing = frozenset(f.destination for f in self._fields if f.source not in present)
         rejections: list[Rejection] = []

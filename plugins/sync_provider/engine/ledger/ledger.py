@@ -11,6 +11,7 @@ from sync_provider.engine.crypto import Cipher
 from sync_provider.engine.ledger import migrations, retention
 from sync_provider.engine.ledger.alerts import Alerts
 from sync_provider.engine.ledger.audit import Audit
+from sync_provider.engine.ledger.conflicts import Conflicts
 from sync_provider.engine.ledger.cursors import Baselines, Cursors, Files
 from sync_provider.engine.ledger.database import Database
 from sync_provider.engine.ledger.leases import Leases
@@ -21,7 +22,7 @@ from sync_provider.engine.ledger.runs import Runs
 
 
 class Ledger:
-    """Runs, cursors, files, loads, rejections, leases, baselines, audit and alerts of every integration.
+    """Runs, cursors, files, loads, rejections, conflicts, leases, baselines, audit and alerts of every integration.
 
     One instance may be used by several threads, and by several processes each with its own. Every method may raise
     SyncConnectionError (``ledger_busy``, ``ledger_unreachable``), SyncAuthenticationError (``ledger_refused``) and
@@ -36,6 +37,7 @@ class Ledger:
         self.files = Files(database)
         self.baselines = Baselines(database)
         self.rejections = Rejections(database, cipher, self.audit)
+        self.conflicts = Conflicts(database, cipher, self.audit)
         self.loads = Loads(database)
         self.leases = Leases(database)
         self.alerts = Alerts(database)

@@ -7,13 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from sync_provider.core.changes import PHASES
+from sync_provider.core.changes import ONE_WAY, PHASES, SNAPSHOTS, TWO_WAY, later_phases
 from sync_provider.core.errors import SyncDataError
 from sync_provider.engine.ledger.records import PhaseRow
 from sync_provider.engine.ledger.tables import phases
 
 STALE = "stale"
-READING = ("extract",)
+READING = ("extract", *SNAPSHOTS)
 PHASE_STATES = ("succeeded", "failed", "skipped")
 
 
@@ -21,7 +21,7 @@ def start(connection: sa.Connection, run_id: str, phase: str, attempt: int, now:
     """Add a start; what later phases have left behind does not count any more. Returns the start's number."""
     if phase not in PHASES:
         raise ValueError(f"{phase!r} is no phase; known are {', '.join(PHASES)}")
-    later = PHASES[PHASES.index(phase) + 1 :]
+    later = later_phases(phase, two_way=_is_two_way(connection, run_id, phase))
     connection.execute(
         phases.update().where(phases.c.run_id == run_id, phases.c.phase.in_(later)).values(stale=True),
     )
@@ -32,6 +32,13 @@ def start(connection: sa.Connection, run_id: str, phase: str, attempt: int, now:
     )
     assert number is not None
     return number
+
+
+def _is_two_way(connection: sa.Connection, run_id: str, phase: str) -> bool:
+    if (phase in TWO_WAY) != (phase in ONE_WAY):
+        return phase in TWO_WAY
+    seen = sa.select(phases.c.number).where(phases.c.run_id == run_id, phases.c.phase.in_(SNAPSHOTS)).limit(1)
+    return connection.scalar(seen) is not None
 
 
 def finish(connection: sa.Connection, run_id: str, phase: str, number: int | None, values: dict[str, Any]) -> None:
@@ -53,15 +60,16 @@ def finish(connection: sa.Connection, run_id: str, phase: str, number: int | Non
 
 
 def current(connection: sa.Connection, run_id: str) -> list[PhaseRow]:
-    """The newest start of each phase, in the order of `PHASES`."""
+    """The newest start of each phase, in the order in which they run."""
     newest = (
         sa.select(sa.func.max(phases.c.number))
         .where(phases.c.run_id == run_id)
         .group_by(phases.c.phase)
         .scalar_subquery()
     )
-    rows = connection.execute(sa.select(phases).where(phases.c.number.in_(newest)))
-    return sorted((_row(row) for row in rows), key=lambda row: PHASES.index(row.phase))
+    rows = [_row(row) for row in connection.execute(sa.select(phases).where(phases.c.number.in_(newest)))]
+    order = TWO_WAY if any(row.phase in SNAPSHOTS for row in rows) else ONE_WAY
+    return sorted(rows, key=lambda row: order.index(row.phase))
 
 
 def read_number(connection: sa.Connection, run_id: str) -> int:

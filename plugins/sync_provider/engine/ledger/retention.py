@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from sync_provider.engine.ledger.conflicts import PENDING
 from sync_provider.engine.ledger.runs import FINAL_STATES
 from sync_provider.engine.ledger.tables import (
     baselines,
+    conflicts,
     cursors,
     events,
     loads,
@@ -37,7 +39,7 @@ class Purged:
 
 
 def purge(database: Database, before: datetime) -> Purged:
-    """Remove runs that ended before then, with their phases, decided rejections and events.
+    """Remove runs that ended before then, with their phases, decided rejections, closed conflicts and events.
 
     Kept: the newest run of each integration, the newest that has begun to load, those that a cursor or a baseline comes from, and
     those with rejections that are open or wait to be replayed. Audit, leases, cursors and files seen are never removed.
@@ -56,6 +58,9 @@ def purge(database: Database, before: datetime) -> Purged:
             connection.execute(phases.delete().where(phases.c.run_id.in_(batch)))
             connection.execute(loads.delete().where(loads.c.run_id.in_(batch)))
             gone_rejections += connection.execute(rejections.delete().where(rejections.c.run_id.in_(batch))).rowcount
+            connection.execute(
+                conflicts.delete().where(conflicts.c.run_id.in_(batch), conflicts.c.status.not_in(PENDING))
+            )
             gone_events += connection.execute(events.delete().where(events.c.run_id.in_(batch))).rowcount
     with database.write() as connection:
         used = sa.select(runs.c.mapping_sha256)

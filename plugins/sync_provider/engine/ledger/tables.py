@@ -177,6 +177,31 @@ rejections = sa.Table(
     sqlite_autoincrement=True,
 )
 
+# A conflict is known again by its fingerprint: a keyed digest of key, field and values.
+conflicts = sa.Table(
+    "sync_conflicts",
+    metadata,
+    _number(),
+    sa.Column("mapping_id", sa.Text, nullable=False),
+    sa.Column("run_id", sa.String(26), nullable=False),
+    sa.Column("fingerprint", sa.String(32), nullable=False),
+    sa.Column("field", sa.Text),
+    sa.Column("policy", sa.Text, nullable=False),
+    sa.Column("winner", sa.String(16)),
+    sa.Column("status", sa.String(16), nullable=False),
+    # Encrypted: key and values; then what a person decided.
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sa.Column("decision", sa.LargeBinary),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("decided_at", UtcTime),
+    sa.Column("decided_by", sa.Text),
+    sa.Column("applied_run_id", sa.String(26)),
+    sa.Index(None, "mapping_id", "fingerprint"),
+    sa.Index(None, "mapping_id", "status"),
+    sa.Index(None, "run_id"),
+    sqlite_autoincrement=True,
+)
+
 leases = sa.Table(
     "sync_leases",
     metadata,

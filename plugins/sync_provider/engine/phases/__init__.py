@@ -1,1 +1,1 @@
-"""One module per phase of a one-way run, in the order of `core.changes.PHASES`. Each has one public function."""
+"""One module per phase of a one-way run, in the order of `core.changes.ONE_WAY`. Each has one public function."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from sync_provider.core.conflicts import SIDES
 from sync_provider.core.errors import SyncDataError
 from sync_provider.engine.phases import destination
 from sync_provider.engine.phases.approve import check_approved
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def folder(mapping_id: str) -> str:
-    """Where an integration's backups are, one object per run; run ids sort by time."""
+    """Where an integration's backups are, one object per run and side that it writes; run ids sort by time."""
     return f"backups/{mapping_id}/"
 
 
@@ -33,24 +34,41 @@ def backup(ctx: RunContext) -> dict[str, Any]:
     """
     with phase(ctx, "backup") as result:
         check_approved(ctx)
-        path = f"{folder(ctx.mapping.id)}{ctx.id}.parquet"
-        match ctx.mapping.write:
-            case "append":
-                staged = None  # nothing that exists changes
-            case "replace":
-                staged = _copy(ctx, path, destination.whole_records(ctx))
-            case _:
-                # The whole change stream: its old values undo an update or deletion, its keys an insert.
-                staged = _copy(ctx, path, unstage(ctx.env.store, ctx.artifact("plan")["path"]))
-        result.counters = {"records": staged.rows if staged else 0}
-        result.artifact = staged.as_dict() if staged else {}
+        copies = [staged for name, records in _at_stake(ctx) if (staged := _copy(ctx, _path(ctx, name), records))]
+        result.counters = {"records": sum(staged.rows for staged in copies)}
+        result.artifact = {"copies": [staged.as_dict() for staged in copies]}
     return result.counters
+
+
+def _at_stake(ctx: RunContext) -> Iterator[tuple[str, Iterator[pa.RecordBatch]]]:
+    """What has to be copied: a name for the copy, and the records.
+
+    Of a plan by key the whole change stream: its old values undo an update or deletion, its keys an insert.
+    """
+    store = ctx.env.store
+    if ctx.mapping.two_way:
+        accepted = ctx.artifact("validate")
+        for side in SIDES:
+            yield f".{side}", unstage(store, accepted[side])
+    elif ctx.mapping.write == "replace":
+        yield "", destination.whole_records(ctx)
+    elif ctx.mapping.write != "append":  # which changes nothing that exists
+        yield "", unstage(store, ctx.artifact("plan")["path"])
+
+
+def _path(ctx: RunContext, name: str) -> str:
+    return f"{folder(ctx.mapping.id)}{ctx.id}{name}.parquet"
 
 
 def prune(ctx: RunContext) -> None:
     """Keep the newest ``backup.keep`` backups of this integration. This run's own has just been verified."""
-    for path in ctx.env.store.list(folder(ctx.mapping.id))[: -ctx.mapping.backup.keep]:
-        ctx.env.store.delete(path)
+    paths = ctx.env.store.list(folder(ctx.mapping.id))
+    # A run may have left a copy of each side; its id is the first part of their names.
+    runs = sorted({path.rpartition("/")[2].partition(".")[0] for path in paths})
+    old = frozenset(runs[: -ctx.mapping.backup.keep])
+    for path in paths:
+        if path.rpartition("/")[2].partition(".")[0] in old:
+            ctx.env.store.delete(path)
 
 
 def _copy(ctx: RunContext, path: str, batches: Iterator[pa.RecordBatch]) -> Staged | None:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sync_provider.connectors.base import KEY_SEPARATOR
-from sync_provider.core.canonical import write_text
 from sync_provider.core.changes import RunParams
 from sync_provider.core.durations import parse_duration
 from sync_provider.core.errors import SyncDataError, Where
@@ -123,12 +121,3 @@ def bounds_for(
     if lookback > timedelta(0) and logical.kind in ("date", "timestamp"):
         since -= lookback
     return Bounds(field=field, since=since, live=live)
-
-
-def key_texts(batch: pa.RecordBatch, key: tuple[str, ...], separator: str = KEY_SEPARATOR) -> list[str | None]:
-    """Each record's key as canonical text; None where a part is null."""
-    columns = [batch.column(name).to_pylist() for name in key]
-    return [
-        None if any(part is None for part in parts) else separator.join(write_text(part) for part in parts)
-        for parts in zip(*columns, strict=True)
-    ]

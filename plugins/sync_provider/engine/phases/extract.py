@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sync_provider.connectors.base import Connector, CursorRange, RawBatch, ReadRequest
 from sync_provider.core.canonical import write_text
 from sync_provider.engine.casts import to_text
+from sync_provider.engine.keys import key_texts
 from sync_provider.engine.phases.boundary import Boundary
-from sync_provider.engine.phases.bounds import Bounds, bounds_for, key_texts
+from sync_provider.engine.phases.bounds import Bounds, bounds_for
 from sync_provider.engine.phases.replay import Replays, replayed
 from sync_provider.engine.planning import ABSENT
 from sync_provider.engine.rejection_spool import RejectionSpool

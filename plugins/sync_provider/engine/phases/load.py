@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sync_provider.connectors.base import KEY_SEPARATOR, OP, Connector, TargetColumn, WriteRequest, WriteResult
+from sync_provider.engine.keys import key_texts
 from sync_provider.engine.lease import HeldLease, held_lease
 from sync_provider.engine.phases import tracking
 from sync_provider.engine.phases.approve import check_approved
-from sync_provider.engine.phases.bounds import key_texts
 from sync_provider.engine.planning import as_inserts
 from sync_provider.engine.rejection_spool import RejectionSpool
 from sync_provider.engine.run import RunContext, phase

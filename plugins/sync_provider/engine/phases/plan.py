@@ -138,14 +138,18 @@ def _refuse_ambiguous(ctx: RunContext, planner: Planner, accepted: dict[str, Any
 
 
 def _facts(ctx: RunContext, incoming: int, existing: int, *, deletable: int, deletes: int) -> GuardFacts:
-    window = parse_duration(ctx.mapping.guards.window)
-    since = ctx.env.clock.now() - window
-    earlier = ctx.env.ledger.runs.list(mapping_id=ctx.mapping.id, since=since)
     return GuardFacts(
         write=ctx.mapping.write,
         incoming=incoming,
         existing=existing,
         deletable=deletable,
         deletes=deletes,
-        deleted_in_window=sum(int((run.counters or {}).get("deleted", 0)) for run in earlier if run.id != ctx.id),
+        deleted_in_window=deleted_in_window(ctx),
     )
+
+
+def deleted_in_window(ctx: RunContext) -> int:
+    """Deletions that earlier runs made within ``guards.window``."""
+    since = ctx.env.clock.now() - parse_duration(ctx.mapping.guards.window)
+    earlier = ctx.env.ledger.runs.list(mapping_id=ctx.mapping.id, since=since)
+    return sum(int((run.counters or {}).get("deleted", 0)) for run in earlier if run.id != ctx.id)

@@ -51,7 +51,7 @@ def save(ctx: RunContext, changes_path: str, deferred: frozenset[str]) -> str:
     """
     import pyarrow as pa
 
-    from sync_provider.engine.phases.bounds import key_texts
+    from sync_provider.engine.keys import key_texts
 
     names = list(ctx.mapping.key)
 

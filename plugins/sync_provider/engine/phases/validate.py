@@ -50,7 +50,7 @@ def validate(ctx: RunContext) -> dict[str, Any]:
             "failed": quality.failed,
             "warnings": quality.warnings,
         }
-        _refuse_batch(ctx, quality, refused=refused, read=extracted["read"])
+        refuse_batch(ctx, quality, refused=refused, read=extracted["read"])
         accepted = {name: extracted[name] for name in ("path", "rows", "digest")}
         if quality.rejected_rows:
             kept = without(unstage(store, extracted["path"]), quality.rejected_rows)
@@ -71,7 +71,12 @@ def without(batches: Iterable[pa.RecordBatch], rows: frozenset[int]) -> Iterator
         yield batch if all(mask) else batch.filter(pa.array(mask, pa.bool_()))
 
 
-def _refuse_batch(ctx: RunContext, quality: Quality, *, refused: int, read: int) -> None:
+def refuse_batch(ctx: RunContext, quality: Quality, *, refused: int, read: int) -> None:
+    """Stop the run where the mapping says that the batch, or too many of its records, must not pass.
+
+    Raises:
+        SyncValidationError: it must not; nothing has been written.
+    """
     rules = ctx.mapping.validation
     if quality.batch_failures:
         raise SyncValidationError(
