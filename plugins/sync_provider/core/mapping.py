@@ -30,7 +30,6 @@ from sync_provider.core.values import (
     TimeZone,
     TypeName,
 )
-from sync_provider.core.yaml_text import KeyPath
 
 
 class FieldMapping(Model):
@@ -228,7 +227,7 @@ class Mapping(Model):
     write: Literal["append", "replace", "upsert", "mirror"] = "upsert"
     """One-way: add all records (`append`), swap the whole content (`replace`), insert and update by key (`upsert`), or also delete what the source no longer has (`mirror`; only records that we wrote)."""
     incremental: Incremental | None = None
-    """Read only what is new since the last run."""
+    """One-way: read only what is new since the last run. Two-way runs always compare whole sides, so that what was not read is not taken for deleted."""
     validation: Validation = Field(default_factory=Validation)
     """Rules that records must satisfy."""
     conflicts: Conflicts | None = None
@@ -277,70 +276,10 @@ class Mapping(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Mapping:
-        problems = list(_inconsistencies(self))
+        from sync_provider.core.mapping_checks import inconsistencies  # imported late: it knows this module
+
+        problems = inconsistencies(self)
         if problems:
             # pydantic keeps one error per raise: the loader places each of these by its own path.
             raise PydanticCustomError("inconsistent", "{summary}", {"summary": problems[0][1], "problems": problems})
         return self
-
-
-Problems = list[tuple[KeyPath, str]]
-
-
-def _inconsistencies(mapping: Mapping) -> Problems:
-    """Rules that span several keys, as (path, message) pairs."""
-    return [*_field_problems(mapping), *_key_problems(mapping), *_endpoint_problems(mapping), *_mode_problems(mapping)]
-
-
-def _field_problems(mapping: Mapping) -> Problems:
-    found: Problems = []
-    names = [f.destination for f in mapping.fields]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            found.append((("fields", index, "destination"), f"{name!r} is mapped twice"))
-        if name.startswith("__"):
-            found.append((("fields", index, "destination"), f"{name!r}: names starting with __ are ours"))
-    if mapping.incremental and mapping.incremental.cursor not in names:
-        found.append((("incremental", "cursor"), f"{mapping.incremental.cursor!r} is no destination field"))
-    return found
-
-
-def _key_problems(mapping: Mapping) -> Problems:
-    found: Problems = []
-    kinds = {f.destination: f.logical_type.kind for f in mapping.fields}
-    for index, name in enumerate(mapping.key):
-        if name not in kinds:
-            found.append((("key", index), f"{name!r} is no destination field; fields are {', '.join(kinds)}"))
-        elif kinds[name] in ("double", "json"):
-            found.append(
-                (("key", index), f"{name!r} is a {kinds[name]}, whose spelling varies: it identifies no record")
-            )
-    one_way = mapping.mode != "bidirectional"
-    if not mapping.key and (not one_way or mapping.write in ("upsert", "mirror")):
-        what = f"write: {mapping.write}" if one_way else "mode: bidirectional"
-        found.append((("key",), f"{what} needs a key to recognise records by"))
-    return found
-
-
-def _endpoint_problems(mapping: Mapping) -> Problems:
-    found: Problems = []
-    if getattr(mapping.destination, "query", None) is not None:
-        found.append((("destination", "query"), "a query can only be read; give the table to write to"))
-    if "*" in str(getattr(mapping.destination, "path", "")):
-        found.append((("destination", "path"), "a pattern can only be read; give one file to write to"))
-    return found
-
-
-def _mode_problems(mapping: Mapping) -> Problems:
-    found: Problems = []
-    if mapping.mode == "bidirectional":
-        return found
-    if mapping.conflicts is not None:
-        found.append((("conflicts",), "only mode: bidirectional has conflicts"))
-    if mapping.write in ("mirror", "replace"):
-        # What such a read leaves out would look deleted.
-        if mapping.incremental is not None:
-            found.append((("incremental",), f"write: {mapping.write} must read everything each time"))
-        if getattr(mapping.source, "only_new", False):
-            found.append((("source", "only_new"), f"write: {mapping.write} must read everything each time"))
-    return found

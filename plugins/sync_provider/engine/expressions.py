@@ -281,6 +281,9 @@ def check_mapping_expressions(mapping: Integration, source_columns: Sequence[str
         if field.to_source is not None:
             columns = {**types, VALUE: field.logical_type}
             _collect(errors, f"fields[{index}].to_source", field.to_source, columns, None)
+            if error := _no_way_back(field):
+                error.at(field=f"fields[{index}].to_destination")
+                errors.append(error)
     if mapping.filter is not None:
         _collect(errors, "filter", mapping.filter, types, None, boolean=True)
     return errors
@@ -301,6 +304,22 @@ def _collect(
     except MappingError as error:
         error.at(field=place)
         errors.append(error)
+
+
+def _no_way_back(field: FieldMapping) -> MappingError | None:
+    """What is written back must be readable from its own column alone."""
+    try:
+        used = analysis_of(field.to_destination or VALUE).columns
+    except MappingError:
+        return None  # said already
+    others = sorted(name for name in used if name.lower() != VALUE)
+    if not others:
+        return None
+    return MappingError(
+        f"to_source cannot undo what is made of {', '.join(others)} too",
+        hint=f"Use `{VALUE}` only, or direction: to_destination without to_source.",
+        code="expression_one_way",
+    )
 
 
 def _read_twice(field: FieldMapping, fields: Sequence[FieldMapping]) -> MappingError | None:

@@ -1,0 +1,153 @@
+"""Rules of a mapping that span several keys, each with the place at which it is broken. No I/O."""
+
+from __future__ import annotations
+
+from sync_provider.core.endpoints import FileEndpoint
+from sync_provider.core.mapping import Conflicts, FieldMapping, Mapping
+from sync_provider.core.yaml_text import KeyPath
+
+Problems = list[tuple[KeyPath, str]]
+
+
+def inconsistencies(mapping: Mapping) -> Problems:
+    """Everything about a mapping that no single key is to blame for."""
+    by_mode = _two_way_problems if mapping.two_way else _one_way_problems
+    return [*_field_problems(mapping), *_key_problems(mapping), *_endpoint_problems(mapping), *by_mode(mapping)]
+
+
+def _field_problems(mapping: Mapping) -> Problems:
+    found: Problems = []
+    names = [f.destination for f in mapping.fields]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            found.append((("fields", index, "destination"), f"{name!r} is mapped twice"))
+        if name.startswith("__"):
+            found.append((("fields", index, "destination"), f"{name!r}: names starting with __ are ours"))
+    if mapping.incremental and mapping.incremental.cursor not in names:
+        found.append((("incremental", "cursor"), f"{mapping.incremental.cursor!r} is no destination field"))
+    return found
+
+
+def _key_problems(mapping: Mapping) -> Problems:
+    found: Problems = []
+    kinds = {f.destination: f.logical_type.kind for f in mapping.fields}
+    for index, name in enumerate(mapping.key):
+        if name not in kinds:
+            found.append((("key", index), f"{name!r} is no destination field; fields are {', '.join(kinds)}"))
+        elif kinds[name] in ("double", "json"):
+            found.append(
+                (("key", index), f"{name!r} is a {kinds[name]}, whose spelling varies: it identifies no record")
+            )
+    one_way = not mapping.two_way
+    if not mapping.key and (not one_way or mapping.write in ("upsert", "mirror")):
+        what = f"write: {mapping.write}" if one_way else "mode: bidirectional"
+        found.append((("key",), f"{what} needs a key to recognise records by"))
+    return found
+
+
+def _endpoint_problems(mapping: Mapping) -> Problems:
+    found: Problems = []
+    if getattr(mapping.destination, "query", None) is not None:
+        found.append((("destination", "query"), "a query can only be read; give the table to write to"))
+    if "*" in str(getattr(mapping.destination, "path", "")):
+        found.append((("destination", "path"), "a pattern can only be read; give one file to write to"))
+    return found
+
+
+def _one_way_problems(mapping: Mapping) -> Problems:
+    found: Problems = []
+    if mapping.conflicts is not None:
+        found.append((("conflicts",), "only mode: bidirectional has conflicts"))
+    if mapping.write in ("mirror", "replace"):
+        # What such a read leaves out would look deleted.
+        if mapping.incremental is not None:
+            found.append((("incremental",), f"write: {mapping.write} must read everything each time"))
+        if getattr(mapping.source, "only_new", False):
+            found.append((("source", "only_new"), f"write: {mapping.write} must read everything each time"))
+    return found
+
+
+def _two_way_problems(mapping: Mapping) -> Problems:
+    return [
+        *_two_way_endpoints(mapping),
+        *(problem for index, field in enumerate(mapping.fields) for problem in _two_way_field(mapping, index, field)),
+        *_conflict_problems(mapping),
+    ]
+
+
+def _two_way_endpoints(mapping: Mapping) -> Problems:
+    """Both ends are read whole and written."""
+    found: Problems = []
+    if getattr(mapping.source, "query", None) is not None:
+        found.append((("source", "query"), "mode: bidirectional writes to the source too; give its table"))
+    for side in ("source", "destination"):
+        endpoint = mapping.endpoint(side)
+        if side == "source" and "*" in str(getattr(endpoint, "path", "")):
+            found.append(((side, "path"), "mode: bidirectional writes to the source too; give one file, not a pattern"))
+        if isinstance(endpoint, FileEndpoint) and endpoint.only_new:
+            found.append(((side, "only_new"), "mode: bidirectional must read everything each time"))
+        sheet = getattr(endpoint, "sheet", None)
+        if isinstance(sheet, str) and sheet.startswith("/"):
+            found.append(((side, "sheet"), "mode: bidirectional writes to the sheet; name one, not a pattern"))
+        if getattr(endpoint, "sheet_field", None) is not None:
+            found.append(((side, "sheet_field"), "mode: bidirectional works on one sheet, whose name is no field"))
+    if mapping.source == mapping.destination:
+        found.append((("destination",), "both ends are the same data"))
+    return found
+
+
+def _two_way_field(mapping: Mapping, index: int, field: FieldMapping) -> Problems:
+    found: Problems = []
+    place = ("fields", index)
+    if field.optional:
+        found.append(((*place, "optional"), "mode: bidirectional needs the column on both sides"))
+    if field.source in [other.source for other in mapping.fields[:index]]:
+        found.append(((*place, "source"), f"{field.source!r} is mapped twice: two fields cannot both be written to it"))
+    if field.destination in mapping.key:
+        named = (
+            ("direction", field.direction != "both"),
+            ("to_destination", field.to_destination),
+            ("to_source", field.to_source),
+        )
+        found += [((*place, name), "a key travels as it is, both ways") for name, given in named if given]
+    elif field.to_destination is None and field.to_source is not None:
+        found.append(
+            ((*place, "to_source"), "without to_destination, what it writes would be read as another value; give both")
+        )
+    elif field.to_destination is not None and field.to_source is None and field.direction != "to_destination":
+        found.append(
+            (
+                (*place, "to_destination"),
+                "there is no way back: give to_source, which undoes it, or direction: to_destination",
+            )
+        )
+    return found
+
+
+def _conflict_problems(mapping: Mapping) -> Problems:
+    found: Problems = []
+    conflicts = mapping.conflicts or Conflicts()
+    kinds = {f.destination: f.logical_type.kind for f in mapping.fields}
+    for name in conflicts.fields:
+        if name not in kinds or name in mapping.key:
+            others = ", ".join(known for known in kinds if known not in mapping.key)
+            found.append(
+                (("conflicts", "fields", name), f"{name!r} is no field that can be in conflict; these are {others}")
+            )
+    if conflicts.fields and conflicts.granularity == "row":
+        found.append(
+            (("conflicts", "fields"), "granularity: row decides whole records; fields have no policy of their own")
+        )
+    policies = {conflicts.policy, *conflicts.fields.values()}
+    if "newest" in policies and set(conflicts.change_time) != {"source", "destination"}:
+        found.append(
+            (("conflicts", "change_time"), "newest needs the column of each side that says when a record was changed")
+        )
+    if "keep_both" in policies and not any(kinds.get(name) == "string" for name in mapping.key):
+        found.append(
+            (
+                ("conflicts", "policy"),
+                "keep_both gives the second record a key of its own, which needs a text in the key",
+            )
+        )
+    return found
