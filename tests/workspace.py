@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from sync_provider.engine.environment import Environment
 from sync_provider.engine.pipeline import RunContext, run_all
@@ -64,3 +67,15 @@ class Workspace:
 
     def execute(self, sql: str, *values: Any) -> None:
         self.sync.execute("db", sql, *values)
+
+
+def deployment(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this process's environment lead to the workspace, as a shell's would: for the command line."""
+    for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
+        monkeypatch.delenv(name)
+    settings = workspace.settings
+    monkeypatch.setenv("AIRFLOW_HOME", str(settings.home))
+    monkeypatch.setenv("AIRFLOW__SYNC_PROVIDER__DEMO", "true")
+    monkeypatch.setenv("AIRFLOW__SYNC_PROVIDER__FILES_ROOT", settings.files_root)
+    monkeypatch.setenv("AIRFLOW__SYNC_PROVIDER__MAPPINGS_DIR", str(settings.mappings_dir))
+    monkeypatch.setenv("AIRFLOW_CONN_DB", json.dumps({"conn_type": "sqlite", "host": str(workspace.database)}))

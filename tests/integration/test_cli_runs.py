@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from sync_provider.cli.main import main
-from workspace import Workspace
+from workspace import Workspace, deployment
 
 MIRROR = {"write": "mirror", "guards": {"max_deletes": 0, "max_deletes_in_window": "100%"}}
 
@@ -26,14 +26,7 @@ MIRROR = {"write": "mirror", "guards": {"max_deletes": 0, "max_deletes_in_window
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A deployment that this process's environment leads to, as a shell's would."""
     made = Workspace(tmp_path)
-    for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
-        monkeypatch.delenv(name)
-    settings = made.settings
-    monkeypatch.setenv("AIRFLOW_HOME", str(settings.home))
-    monkeypatch.setenv("AIRFLOW__SYNC_PROVIDER__DEMO", "true")
-    monkeypatch.setenv("AIRFLOW__SYNC_PROVIDER__FILES_ROOT", settings.files_root)
-    monkeypatch.setenv("AIRFLOW__SYNC_PROVIDER__MAPPINGS_DIR", str(settings.mappings_dir))
-    monkeypatch.setenv("AIRFLOW_CONN_DB", json.dumps({"conn_type": "sqlite", "host": str(made.database)}))
+    deployment(made, monkeypatch)
     monkeypatch.chdir(tmp_path)
     return made
 
@@ -130,7 +123,9 @@ def test_plan_shows_what_a_guard_would_stop_and_exits_with_7(tripping: Workspace
     data = answer("plan", "sample", code=7)
     assert data["summary"]["deletes"] == 1
     assert [trip["guard"] for trip in data["trips"]] == ["max_deletes"]
-    assert data["changes"] == [{"op": "delete", "key": {"code": "002"}, "cells": {"amount": {"old": "2.00"}}}]
+    assert data["changes"] == [
+        {"side": "destination", "op": "delete", "key": {"code": "002"}, "cells": {"amount": {"old": "2.00"}}}
+    ]
     result = sync("plan", "sample")
     assert result.exit_code == 7
     assert "Guard max_deletes would stop the run: 1 of 2 records would be deleted" in result.stdout
@@ -210,8 +205,13 @@ def test_plan_shows_old_and_new_of_each_cell_and_writes_nothing(workspace: Works
         "filtered": 0,
     }
     assert data["changes"] == [
-        {"op": "update", "key": {"code": "002"}, "cells": {"amount": {"old": "2.00", "new": "2.50"}}},
-        {"op": "insert", "key": {"code": "003"}, "cells": {"amount": {"new": None}}},
+        {
+            "side": "destination",
+            "op": "update",
+            "key": {"code": "002"},
+            "cells": {"amount": {"old": "2.00", "new": "2.50"}},
+        },
+        {"side": "destination", "op": "insert", "key": {"code": "003"}, "cells": {"amount": {"new": None}}},
     ]
     lines = sync("plan", "sample").stdout.splitlines()
     assert ["~", "002", "amount", "2.00", "2.50"] in [line.split() for line in lines]

@@ -14,7 +14,7 @@ import click
 from sync_provider.cli.progress import Display
 from sync_provider.cli.session import Session
 from sync_provider.cli.show import counts, duration
-from sync_provider.core.changes import RunParams
+from sync_provider.core.changes import ONE_WAY, TWO_WAY, RunParams
 from sync_provider.core.errors import SyncConnectionError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ RUN_BY = "cli"
 
 _WRITTEN = {
     "load": "what was not yet committed is undone",
+    "apply": "what was not yet committed is undone; the next run finishes the rest",
     "report": "the records are written, the cursor has not moved",
 }
 """What is in the destination when a run is stopped during a phase."""
@@ -64,6 +65,10 @@ class Drive:
     phases: list[dict[str, Any]] = field(default_factory=list)
     present: str | None = None
 
+    @property
+    def _width(self) -> int:
+        return max(map(len, TWO_WAY if self.ctx.mapping.two_way else ONE_WAY))
+
     def step(self, name: str, total: int | None = None) -> dict[str, Any]:
         """Carry out one phase and tell what it did.
 
@@ -81,8 +86,12 @@ class Drive:
         self.phases.append({"phase": name, "duration_s": round(seconds, 3), "counters": shown})
         if not self.quiet:
             said = "" if name == "report" else counts(shown) or "nothing to do"
-            click.echo(f"{name:<9} {duration(seconds):>8}  {said}".rstrip())
+            click.echo(f"{name:<{self._width}} {duration(seconds):>8}  {said}".rstrip())
         return counters
+
+    def counters(self, phase: str) -> dict[str, Any]:
+        """What a phase that has ended counted."""
+        return next(done["counters"] for done in self.phases if done["phase"] == phase)
 
     def facts(self) -> dict[str, Any]:
         """The run as the ledger has it, JSON-ready."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from sync_provider import __version__
+from sync_provider.cli.apply import apply
+from sync_provider.cli.conflicts import conflicts
 from sync_provider.cli.init import init
 from sync_provider.cli.inspect import inspect
 from sync_provider.cli.keys import keys
@@ -31,5 +33,5 @@ def main() -> None:
     """Work on integrations without starting Airflow: the same mappings, connections, engine and ledger."""
 
 
-for command in (init, inspect, keys, lint, plan, rejects, run, sandbox, schema, status, test):
+for command in (apply, conflicts, init, inspect, keys, lint, plan, rejects, run, sandbox, schema, status, test):
     main.add_command(command)

@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sync_provider.cli.changes import Change, planned_changes
+from sync_provider.cli.conflicts import conflict_row
 from sync_provider.cli.driving import Drive, driving, part_options
 from sync_provider.cli.run import params
 from sync_provider.cli.session import WAITS_FOR_A_PERSON, Session, common_options, pass_session
 from sync_provider.cli.show import number, table, value
+from sync_provider.core.conflicts import SIDES
 from sync_provider.core.errors import SyncError
 
 if TYPE_CHECKING:
+    from sync_provider.core.endpoints import Endpoint
     from sync_provider.core.guards import Trip
+    from sync_provider.engine.ledger.conflicts import LoggedConflict
 
+_ARROWS = {"source": "← "}  # written back
 _MARKS = {"insert": "+", "update": "~", "delete": "-"}
 _CHANGES_PER_TABLE = 500
 
@@ -36,11 +41,13 @@ def plan(session: Session, /, mapping_id: str, *, limit_shown: int, show_all: bo
     The run is kept in the ledger as a dry run. Exits with 7 if a guard would stop it. With --json every change is printed,
     one a line inside one document.
     """
+    from sync_provider.engine.pipeline import phases_of
+
     source = session.mapping(mapping_id)
     with driving(session, source, params({**asked, "dry_run": True})) as drive:
         drive.quiet = True
         try:
-            for name in ("extract", "validate", "plan"):
+            for name in phases_of(source.mapping, dry_run=True)[:-1]:
                 drive.step(name)
             stopped = _trips(drive)
             if session.as_json:
@@ -62,13 +69,31 @@ def _trips(drive: Drive) -> list[Trip]:
 
 def _summary(drive: Drive) -> dict[str, int | None]:
     """The plan in numbers; None is not known, which is no 0."""
-    extracted, planned = drive.ctx.artifact("extract"), drive.ctx.artifact("plan")
-    rejected = drive.ctx.artifact("validate")["rejected"] + planned["rejected"]
+    ctx, planned = drive.ctx, drive.ctx.artifact("plan")
+    rejected = ctx.artifact("validate")["rejected"] + planned["rejected"]
+    if ctx.mapping.two_way:
+        per_side = {
+            f"{side} {name}s": drive.counters("plan")[f"{side}_{name}s"]
+            for side in SIDES
+            for name in ("insert", "update", "delete")
+        }
+        read = {f"{side} read": planned["counts"][side]["read"] for side in SIDES}
+        refused = rejected + sum(ctx.artifact(f"snapshot_{side}")["rejected"] for side in SIDES)
+        return {**read, **per_side, "conflicts": planned["open"], "settled": planned["settled"], "rejected": refused}
+    extracted = ctx.artifact("extract")
     numbers = {name: planned[name] for name in ("inserts", "updates", "deletes", "unchanged", "existing")}
     # A replace swaps the content without comparing: how many records stay as they are is not known.
-    if drive.ctx.mapping.write == "replace":
+    if ctx.mapping.write == "replace":
         numbers["updates"] = None
     return {"read": extracted["read"], **numbers, "rejected": rejected, "filtered": extracted["filtered"]}
+
+
+def _conflicts(drive: Drive) -> list[LoggedConflict]:
+    if not drive.ctx.mapping.two_way:
+        return []
+    from sync_provider.engine.bidirectional.apply import planned_conflicts
+
+    return list(planned_conflicts(drive.ctx))
 
 
 def _print_document(drive: Drive, stopped: list[Trip]) -> None:
@@ -76,10 +101,12 @@ def _print_document(drive: Drive, stopped: list[Trip]) -> None:
     head = {
         "mapping": drive.ctx.mapping.id,
         "run": drive.ctx.id,
-        "write": drive.ctx.mapping.write,
+        "mode": drive.ctx.mapping.mode,
+        "write": None if drive.ctx.mapping.two_way else drive.ctx.mapping.write,
         "digest": drive.ctx.artifact("plan")["digest"],
         "summary": _summary(drive),
         "trips": [trip.as_dict() for trip in stopped],
+        "conflicts": [conflict.as_dict() for conflict in _conflicts(drive)],
         "phases": drive.phases,
     }
     click.echo(json.dumps(head, ensure_ascii=False, indent=2)[:-2] + ',\n  "changes": [', nl=False)
@@ -92,27 +119,41 @@ def _print_document(drive: Drive, stopped: list[Trip]) -> None:
 
 def _print_text(drive: Drive, stopped: list[Trip], *, limit: int | None) -> None:
     mapping, summary = drive.ctx.mapping, _summary(drive)
-    click.echo(f"{mapping.id}: {mapping.write} into {_place(drive)}\n")
+    what = f"{_place(mapping.source)} ↔ " if mapping.two_way else f"{mapping.write} into "
+    click.echo(f"{mapping.id}: {what}{_place(mapping.destination)}\n")
     table(["", "records"], [[name, number(count)] for name, count in summary.items()], numbers=(1,))
     changes = islice(planned_changes(drive.ctx), limit)
     while chunk := list(islice(changes, _CHANGES_PER_TABLE)):
         click.echo()
         rows = [row for change in chunk for row in _rows(change, whole=limit is None)]
         table(["", "key", "field", "old", "new"], rows)
-    total = drive.ctx.artifact("plan")["rows"]
+    total = drive.ctx.artifact("plan")["rows"] if not mapping.two_way else _total(drive)
     if limit is not None and total > limit:
         click.echo(f"\n{number(limit)} of {number(total)} changes shown; --all shows every one.")
     elif not total:
         click.echo("\nNothing would change.")
+    if conflicts := _conflicts(drive):
+        click.echo("\nConflicts; see airflow-sync conflicts once a run has recorded them:\n")
+        shown = conflicts[: limit if limit is not None else None]
+        table(["key", "field", "base", "source", "destination", "becomes"], [conflict_row(each) for each in shown])
+    click.echo(
+        f"\nPlan {drive.ctx.artifact('plan')['digest'][:12]}; airflow-sync apply {drive.ctx.id} writes exactly this."
+    )
     if summary["rejected"]:
         click.echo(f"\nRejected records: airflow-sync rejects list --run {drive.ctx.id}")
     for trip in stopped:
         click.echo(f"\nGuard {trip.guard} would stop the run: {trip.message}")
 
 
-def _place(drive: Drive) -> str:
-    endpoint = drive.ctx.mapping.destination
-    what = getattr(endpoint, "table", None) or getattr(endpoint, "path", None)
+def _total(drive: Drive) -> int:
+    counters = drive.counters("plan")
+    return sum(counters[name] for name in ("inserts", "updates", "deletes"))
+
+
+def _place(endpoint: Endpoint) -> str:
+    what = next(
+        (value for name in ("table", "path", "spreadsheet") if (value := getattr(endpoint, name, None))), "the query"
+    )
     connection = f" of connection {endpoint.connection}" if endpoint.connection else ""
     return f"{what}{connection}"
 
@@ -120,7 +161,7 @@ def _place(drive: Drive) -> str:
 def _rows(change: Change, *, whole: bool) -> Iterator[list[str]]:
     """An update is a line for each cell that changes; an insert or a delete is one line of all its cells."""
     key = "|".join(value(part, whole=whole) for part in change.key.values())
-    mark = _MARKS[change.op]
+    mark = f"{_ARROWS.get(change.side, '')}{_MARKS[change.op]}"
     if change.op == "update":
         for name, (old, new) in change.cells.items():
             yield [mark, key, name, value(old, whole=whole), value(new, whole=whole)]

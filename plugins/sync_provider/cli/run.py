@@ -18,6 +18,7 @@ from sync_provider.core.errors import SyncError, SyncValidationError
 @click.option("--dry-run", is_flag=True, help="Stop after the plan; write nothing.")
 @part_options
 @click.option("--allow-deletes-once", is_flag=True, help="Let this run pass the guards.")
+@click.option("--new-baseline", is_flag=True, help="Two-way: begin anew, as on the first run; nothing is deleted.")
 @click.option("--approve", is_flag=True, help="If a guard trips, ask the person at this terminal, who is audited.")
 @common_options
 @pass_session
@@ -30,10 +31,10 @@ def run(session: Session, /, mapping_id: str, *, approve: bool, **asked: Any) ->
         carry_out(session, drive, approve=approve)
 
 
-def carry_out(session: Session, drive: Drive, *, approve: bool = False) -> None:
-    """All phases, then the answer; a failure ends the program with its code."""
+def carry_out(session: Session, drive: Drive, *, approve: bool = False, only: str | None = None) -> None:
+    """All phases, then the answer; a failure ends the program with its code. ``only`` is the digest of the one plan to write."""
     try:
-        _phases(session, drive, approve=approve)
+        _phases(session, drive, approve=approve, only=only)
     except SyncError as error:
         if error.needs_decision:
             error.hint = error.hint or _way_on(drive, error)
@@ -43,6 +44,8 @@ def carry_out(session: Session, drive: Drive, *, approve: bool = False) -> None:
     lines = [conclusion(facts)]
     if rejected:
         lines.append(f"Rejected records: airflow-sync rejects list --run {facts['run']}")
+    if open_conflicts := (facts["counters"] or {}).get("conflicts_open", 0):
+        lines.append(f"{open_conflicts} open conflicts: airflow-sync conflicts list {facts['mapping']}")
     session.answer(facts, "\n".join(lines))
 
 
@@ -51,18 +54,19 @@ def params(asked: dict[str, Any]) -> RunParams:
     return RunParams(**{**asked, "keys": tuple(asked["keys"])})
 
 
-def _phases(session: Session, drive: Drive, *, approve: bool) -> None:
-    for name in ("extract", "validate", "plan"):
-        planned = drive.step(name)
-    if not drive.ctx.params.dry_run:
-        if approve:
+def _phases(session: Session, drive: Drive, *, approve: bool, only: str | None) -> None:
+    from sync_provider.engine.pipeline import phases_of, require_plan
+
+    for name in phases_of(drive.ctx.mapping, dry_run=drive.ctx.params.dry_run):
+        if name == "backup" and only is not None:
+            require_plan(drive.ctx, only)
+        if name == "backup" and approve:
             _ask(session, drive)
-        drive.step("backup")
-        drive.step("load", total=_to_write(planned))
-    drive.step("report")
+        drive.step(name, total=_to_write(drive) if name in ("load", "apply") else None)
 
 
-def _to_write(planned: dict[str, Any]) -> int:
+def _to_write(drive: Drive) -> int:
+    planned = drive.counters("plan")
     return sum(planned[name] or 0 for name in ("inserts", "updates", "deletes"))
 
 

@@ -57,8 +57,9 @@ def test(session: Session, mapping_id: str, rows: int) -> None:
 
 def _probe(session: Session, mapping: Mapping, side: Side) -> tuple[list[Probe], int]:
     """What testing one side gave, and the exit code that follows from it."""
-    write = side == "destination"
-    columns = [f.destination if write else f.source for f in mapping.fields if write or not f.optional]
+    there = side == "destination"
+    write = there or mapping.two_way
+    columns = [f.destination if there else f.source for f in mapping.fields if there or not f.optional]
     try:
         with session.connect(mapping.endpoint(side)) as connector:
             probes = connector.test(list(dict.fromkeys(columns)), write=write)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from sync_provider.core.changes import ONE_WAY, TWO_WAY
+from sync_provider.core.errors import SyncDataError
 from sync_provider.core.mapping import Mapping
 from sync_provider.engine.bidirectional import plan as two_way_plan
 from sync_provider.engine.bidirectional import report as two_way_report
@@ -35,6 +36,7 @@ __all__ = [
     "phases_of",
     "plan",
     "report",
+    "require_plan",
     "run_all",
     "snapshot_destination",
     "snapshot_source",
@@ -66,6 +68,23 @@ def phases_of(mapping: Mapping, *, dry_run: bool = False) -> tuple[str, ...]:
     order = TWO_WAY if mapping.two_way else ONE_WAY
     writing = ("backup", "load", "apply")
     return tuple(name for name in order if name != "approve" and not (dry_run and name in writing))
+
+
+def require_plan(ctx: RunContext, digest: str) -> None:
+    """Let a run go on only if its plan is the one of that digest, to the last cell.
+
+    Raises:
+        SyncDataError: something moved since that plan was made (``plan_stale``); the run is closed, nothing has been written.
+    """
+    if ctx.artifact("plan")["digest"] == digest:
+        return
+    error = SyncDataError(
+        "a side moved since this plan was made: what would be written now is not what was shown. Nothing was written",
+        hint=f"Look at a new plan: airflow-sync plan {ctx.mapping.id}.",
+        code="plan_stale",
+    )
+    ctx.env.ledger.runs.finish(ctx.id, "failed", error=error.as_dict(), event="run.failed")
+    raise error
 
 
 def run_all(ctx: RunContext) -> dict[str, Any]:
