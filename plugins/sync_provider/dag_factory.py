@@ -22,10 +22,12 @@ from airflow.sdk import (
     DeltaDataIntervalTimetable,
     DeltaTriggerTimetable,
     Param,
+    chain,
     get_parsing_context,
 )
 
 from sync_provider import hooks, operators
+from sync_provider.core.conflicts import SIDES
 from sync_provider.core.durations import parse_duration
 from sync_provider.core.endpoints import CsvEndpoint, Endpoint, ExcelEndpoint, GoogleSheetsEndpoint, SqlEndpoint
 from sync_provider.core.errors import MappingError, MappingErrors, SyncError, Where
@@ -95,7 +97,7 @@ def build_all(directory: Path) -> tuple[list[DAG], list[SyncError]]:
 
 
 def build_dag(source: MappingSource) -> DAG:
-    """Build the DAG of one mapping: extract → validate → plan → [approve] → backup → load → report.
+    """Build the DAG of one mapping.
 
     Raises:
         MappingErrors: the mapping declares something that this version does not offer.
@@ -105,7 +107,8 @@ def build_dag(source: MappingSource) -> DAG:
     options = mapping.airflow
     dag = DAG(
         dag_id=mapping.dag_id,
-        description=mapping.description or f"{mapping.source.type} → {mapping.destination.type}",
+        description=mapping.description
+        or f"{mapping.source.type} {'↔' if mapping.two_way else '→'} {mapping.destination.type}",
         schedule=timetable(mapping),
         start_date=pendulum.from_format(mapping.start_date or FIRST_DAY, "YYYY-MM-DD", tz=mapping.timezone),
         catchup=False,
@@ -125,6 +128,10 @@ def build_dag(source: MappingSource) -> DAG:
     return dag
 
 
+_EXTRACTS = {"sql": operators.SqlExtractOperator, "google_sheets": operators.SheetsExtractOperator}
+_LOADS = {"sql": operators.SqlLoadOperator, "google_sheets": operators.SheetsLoadOperator}
+
+
 def _chain(dag: DAG, source: MappingSource) -> None:
     mapping = source.mapping
     timeout = mapping.airflow.execution_timeout
@@ -133,23 +140,48 @@ def _chain(dag: DAG, source: MappingSource) -> None:
     named = {"mapping_id": mapping.id} if known else {"mapping_file": str(source.path.absolute())}
     common: dict[str, Any] = {"dag": dag, **named}
     timed = {**common, "execution_timeout": parse_duration(timeout) if timeout else None}
-    extract = operators.SqlExtractOperator if _is_sql(mapping.source) else operators.FileExtractOperator
-    load = operators.SqlLoadOperator if _is_sql(mapping.destination) else operators.FileLoadOperator
-    tasks: list[Any] = [
+    tasks = _two_way_tasks(mapping, timed, common) if mapping.two_way else _one_way_tasks(mapping, timed, common)
+    for before, after in pairwise(tasks):
+        chain(before, after)
+
+
+def _one_way_tasks(mapping: Mapping, timed: dict[str, Any], common: dict[str, Any]) -> list[Any]:
+    """Extract → validate → plan → [approve] → backup → load → report."""
+    extract = _EXTRACTS.get(mapping.source.type, operators.FileExtractOperator)
+    load = _LOADS.get(mapping.destination.type, operators.FileLoadOperator)
+    return [
         extract(task_id="extract", inlets=assets_of(mapping.source), **timed),
         operators.ValidateOperator(task_id="validate", **timed),
         operators.PlanOperator(task_id="plan", **timed),
-    ]
-    if mapping.guards.on_trip == "ask":
-        wait = parse_duration(mapping.guards.approval_timeout)
-        tasks.append(operators.ApprovePlanOperator(task_id="approve", response_timeout=wait, **common))
-    tasks += [
+        *_approval(mapping, common),
         operators.BackupOperator(task_id="backup", **timed),
         load(task_id="load", outlets=assets_of(mapping.destination), **timed),
         operators.ReportOperator(task_id="report", **timed),
     ]
-    for before, after in pairwise(tasks):
-        before >> after
+
+
+def _two_way_tasks(mapping: Mapping, timed: dict[str, Any], common: dict[str, Any]) -> list[Any]:
+    """Both snapshots → plan → validate → [approve] → backup → apply → report."""
+    ends = {side: assets_of(mapping.endpoint(side)) for side in SIDES}
+    snapshots = [
+        operators.SnapshotOperator(side=side, task_id=f"snapshot_{side}", inlets=ends[side], **timed) for side in SIDES
+    ]
+    return [
+        snapshots,
+        operators.PlanOperator(task_id="plan", **timed),
+        operators.ValidateOperator(task_id="validate", **timed),
+        *_approval(mapping, common),
+        operators.BackupOperator(task_id="backup", **timed),
+        operators.ApplyOperator(task_id="apply", outlets=[asset for side in SIDES for asset in ends[side]], **timed),
+        operators.ReportOperator(task_id="report", **timed),
+    ]
+
+
+def _approval(mapping: Mapping, common: dict[str, Any]) -> list[Any]:
+    if mapping.guards.on_trip != "ask":
+        return []
+    wait = parse_duration(mapping.guards.approval_timeout)
+    return [operators.ApprovePlanOperator(task_id="approve", response_timeout=wait, **common)]
 
 
 def timetable(mapping: Mapping) -> Any:
@@ -177,8 +209,6 @@ def _clock(mapping: Mapping, schedule: Schedule) -> Any:
 
 def _unavailable(mapping: Mapping) -> Iterator[tuple[str, str]]:
     """What the models accept for the versions to come and this one does not run, as (path, name): said, not ignored."""
-    if mapping.mode == "bidirectional":
-        yield "mode", mapping.mode
     for side in ("source", "destination"):
         if isinstance(endpoint := getattr(mapping, side), GoogleSheetsEndpoint):
             yield f"{side}.type", endpoint.type
@@ -273,8 +303,17 @@ def run_form(mapping: Mapping) -> dict[str, Param]:
             description="Laisser cette exécution passer les garde-fous de suppression.",
         ),
     }
-    if mapping.incremental is None:
+    if mapping.incremental is None or mapping.two_way:
         del form["since"], form["until"]
+    if mapping.two_way:
+        # Both sides are compared whole.
+        del form["limit"], form["full_refresh"]
+        form["new_baseline"] = Param(
+            False,
+            type="boolean",
+            title="Nouvelle référence",
+            description="Repartir comme à la première exécution : copier ce qui manque, signaler ce qui diffère, ne rien supprimer.",
+        )
     return form
 
 
@@ -289,7 +328,7 @@ def documentation(source: MappingSource) -> str:
         (
             f"{mapping.description or mapping.id}",
             "",
-            f"- {mapping.source.type} → {mapping.destination.type}, `{mapping.write}`, `{mapping.mode}`",
+            f"- {_direction(mapping)}",
             f"- Responsable : {mapping.airflow.owner}",
             f"- Fichier : `{source.path.name}`",
             f"- [Synchronisation]({home})",
@@ -301,5 +340,8 @@ def documentation(source: MappingSource) -> str:
     )
 
 
-def _is_sql(endpoint: Endpoint) -> bool:
-    return isinstance(endpoint, SqlEndpoint)
+def _direction(mapping: Mapping) -> str:
+    if mapping.two_way:
+        policy = mapping.conflicts.policy if mapping.conflicts else "merge"
+        return f"{mapping.source.type} ↔ {mapping.destination.type}, conflits : `{policy}`, suppressions : `{mapping.deletes}`"
+    return f"{mapping.source.type} → {mapping.destination.type}, `{mapping.write}`, `{mapping.mode}`"

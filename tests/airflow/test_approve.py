@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,11 +29,21 @@ class Desk:
         self.asked: list[dict[str, Any]] = []
         self.recorded: list[tuple[str, bool]] = []
         self.blocked: list[str] = []
+        self.refused: list[str] = []
+        self.now = datetime(2030, 1, 1, 12, tzinfo=UTC)
+        planned = SimpleNamespace(finished_at=datetime(2030, 1, 1, 10, tzinfo=UTC))
         self.run = SimpleNamespace(
             id="01J",
-            mapping=SimpleNamespace(id="clients"),
+            mapping=SimpleNamespace(id="clients", two_way=False),
             params=RunParams(),
-            env=SimpleNamespace(settings=SimpleNamespace(approvers=("marie", "7:paul"))),
+            env=SimpleNamespace(
+                settings=SimpleNamespace(approvers=("marie", "7:paul")),
+                clock=SimpleNamespace(now=lambda: self.now),
+                ledger=SimpleNamespace(
+                    runs=SimpleNamespace(phase=lambda _run, _name: planned),
+                    audit=SimpleNamespace(append=lambda actor, action, **_: self.refused.append(f"{actor} {action}")),
+                ),
+            ),
             artifact=lambda _: PLAN,
         )
 
@@ -64,7 +75,7 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 
 def task() -> ApprovePlanOperator:
-    return ApprovePlanOperator(task_id="approve", mapping_id="clients")
+    return ApprovePlanOperator(task_id="approve", mapping_id="clients", response_timeout=timedelta(hours=24))
 
 
 def ask() -> Any:
@@ -72,7 +83,7 @@ def ask() -> Any:
 
 
 def answer(event: dict[str, Any]) -> Any:
-    return task().execute_complete({}, event)
+    return task().execute_complete({"task_instance": SimpleNamespace(id="ti")}, event)
 
 
 def reply(user: str, choice: str = "Approve") -> dict[str, Any]:
@@ -120,10 +131,19 @@ def test_a_refusal_blocks_the_run(desk):
 
 
 @pytest.mark.parametrize("user", ["jean", "paul"])
-def test_someone_elses_yes_is_no(desk, user):
-    with pytest.raises(SyncValidationError, match="may not approve"):
+def test_someone_elses_yes_is_audited_and_the_question_asked_again_for_the_rest_of_the_time(desk, user):
+    with pytest.raises(TaskAwaitingInput) as waiting:
         answer(reply(user))
-    assert desk.recorded == []
+    assert waiting.value.timeout == timedelta(hours=22)
+    assert desk.refused == [f"{user} plan.answer_refused"]
+    assert len(desk.asked) == 1
+    assert desk.recorded == desk.blocked == []
+
+
+def test_someone_elses_yes_when_the_time_is_over_blocks_the_run(desk):
+    desk.now += timedelta(days=1)
+    with pytest.raises(SyncValidationError, match="may not approve"):
+        answer(reply("jean"))
     assert desk.blocked == ["approval_refused"]
 
 
@@ -134,6 +154,6 @@ def test_no_answer_in_time_blocks_the_run(desk):
 
 
 def test_a_default_that_nobody_gave_is_no_answer(desk):
-    with pytest.raises(SyncValidationError, match="nobody may not approve"):
+    with pytest.raises(TaskAwaitingInput):
         answer({**reply("marie"), "responded_by_user": None})
     assert desk.recorded == []

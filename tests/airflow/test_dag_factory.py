@@ -44,6 +44,22 @@ def test_a_dag_has_the_phases_in_order(mappings):
     ]
 
 
+def test_a_two_way_dag_reads_both_sides_beside_each_other_and_writes_both_in_one_task(mappings):
+    dag = build(mappings, mode="bidirectional", deletes="propagate")
+    assert dag.task_dict["plan"].upstream_task_ids == {"snapshot_source", "snapshot_destination"}
+    assert dag.task_dict["snapshot_source"].upstream_task_ids == set()
+    names = [task.task_id for task in dag.topological_sort()]
+    assert names[2:] == ["plan", "validate", "approve", "backup", "apply", "report"]
+    assert [dag.task_dict[f"snapshot_{side}"].phase for side in ("source", "destination")] == [
+        "snapshot_source",
+        "snapshot_destination",
+    ]
+    assert len(dag.task_dict["apply"].outlets) == 2
+    form = set(dag.params)
+    assert "new_baseline" in form
+    assert not form & {"limit", "since", "until", "full_refresh"}
+
+
 def test_nobody_is_asked_where_a_tripped_guard_fails_the_run(mappings):
     dag = build(mappings, guards="{on_trip: fail}")
     assert "approve" not in dag.task_dict
@@ -144,7 +160,6 @@ def test_the_start_is_fixed_and_in_the_mappings_time_zone(mappings):
 @pytest.mark.parametrize(
     ("changes", "place"),
     [
-        ({"mode": "bidirectional"}, "mode: bidirectional is not available in this version"),
         ({"schedule": "realtime"}, "schedule: realtime is not available in this version"),
         (
             {"source": "{type: google_sheets, connection: g, spreadsheet: s}"},
@@ -168,7 +183,7 @@ def test_what_this_version_does_not_run_is_said_with_its_place(mappings, changes
 
 def test_a_broken_mapping_hides_no_other_and_is_named_by_file_and_line(mappings):
     write_mapping(mappings, "good")
-    write_mapping(mappings, "worse", mode="bidirectional")
+    write_mapping(mappings, "worse", schedule="realtime")
     broken = write_mapping(mappings, "broken")
     broken.write_text(broken.read_text().replace("key: [code]", "keys: [code]"), encoding="utf-8")
     namespace = {"__file__": "/dags/mine.py"}

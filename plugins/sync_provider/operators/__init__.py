@@ -3,6 +3,7 @@
 from sync_provider.operators.approve import ApprovePlanOperator
 from sync_provider.operators.base import SyncOperator
 from sync_provider.operators.phases import (
+    ApplyOperator,
     BackupOperator,
     ExtractOperator,
     FileExtractOperator,
@@ -10,6 +11,9 @@ from sync_provider.operators.phases import (
     LoadOperator,
     PlanOperator,
     ReportOperator,
+    SheetsExtractOperator,
+    SheetsLoadOperator,
+    SnapshotOperator,
     SqlExtractOperator,
     SqlLoadOperator,
     ValidateOperator,
@@ -17,6 +21,7 @@ from sync_provider.operators.phases import (
 from sync_provider.operators.upkeep import UpkeepOperator
 
 __all__ = [
+    "ApplyOperator",
     "ApprovePlanOperator",
     "BackupOperator",
     "ExtractOperator",
@@ -25,6 +30,9 @@ __all__ = [
     "LoadOperator",
     "PlanOperator",
     "ReportOperator",
+    "SheetsExtractOperator",
+    "SheetsLoadOperator",
+    "SnapshotOperator",
     "SqlExtractOperator",
     "SqlLoadOperator",
     "SyncOperator",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -27,7 +28,8 @@ SUBJECT = "Un garde-fou a arrêté cette synchronisation : faut-il écrire quand
 class ApprovePlanOperator(MappingTask, ApprovalOperator):
     """Wait in Airflow's Required Actions until an approver lets the plan pass; return at once if no guard tripped.
 
-    Who may answer is `[sync_provider] approvers`. Airflow refuses the others, and their answer would be refused here too.
+    Who may answer is `[sync_provider] approvers`. Airflow refuses the others; should it not, their answer is audited here, and the
+    question is asked again for the rest of the time.
 
     :param mapping_id: the mapping's `id` (templated)
     :param mapping_file: or the path of its YAML file (templated)
@@ -74,9 +76,27 @@ class ApprovePlanOperator(MappingTask, ApprovalOperator):
         with LogGroup(self.phase), self.running(context) as run:
             user = event.get("responded_by_user") or {}
             if problem := self._unanswered(event, user, approvers(run.env.settings.approvers)):
+                if problem.code == "approval_refused" and self._ask_again(run, user):
+                    self.execute(context)
                 with phase(run, "approve"):
                     raise problem
             return approve(run, actor=str(user["name"]), approved=event["chosen_options"] == [self.APPROVE])
+
+    def _ask_again(self, run: RunContext, user: dict[str, Any]) -> bool:
+        """Audit the answer of somebody who may not give one; whether there is time left to wait for somebody who may."""
+        run.env.ledger.audit.append(
+            actor=str(user.get("name", "nobody")), action="plan.answer_refused", subject=run.id, before=None, after=None
+        )
+        if self.response_timeout is None:
+            return True
+        planned = run.env.ledger.runs.phase(run.id, "plan")
+        since = planned.finished_at if planned else None
+        left = self.response_timeout - (run.env.clock.now() - since) if since else self.response_timeout
+        if left <= timedelta(0):
+            return False
+        log.warning("The answer of somebody who may not approve is refused; waiting for another")
+        self.response_timeout = left
+        return True
 
     def _unanswered(
         self, event: dict[str, Any], user: dict[str, Any], allowed: list[HITLUser]
@@ -91,7 +111,7 @@ class ApprovePlanOperator(MappingTask, ApprovalOperator):
         if not user or (allowed and str(user["id"]) not in {one["id"] for one in allowed}):
             return SyncValidationError(
                 f"{user.get('name', 'nobody')} may not approve; nothing was written",
-                hint="[sync_provider] approvers names who may; clear this task to ask again.",
+                hint="[sync_provider] approvers names who may.",
                 code="approval_refused",
             )
         return None
@@ -110,15 +130,9 @@ def approvers(names: tuple[str, ...]) -> list[HITLUser]:
 def question(run: RunContext, tripped: list[Trip]) -> str:
     """What the approver reads, in Markdown: the guards that tripped and the plan's numbers, never a record."""
     plan = run.artifact("plan")
-    rows = "".join(
-        f"| {label} | {'inconnu' if plan.get(name) is None else plan[name]} |\n"
-        for label, name in (
-            ("Ajouts", "inserts"),
-            ("Modifications", "updates"),
-            ("Suppressions", "deletes"),
-            ("Inchangés", "unchanged"),
-        )
-    )
+    labels = [("Ajouts", "inserts"), ("Modifications", "updates"), ("Suppressions", "deletes")]
+    labels += [("Conflits ouverts", "open")] if run.mapping.two_way else [("Inchangés", "unchanged")]
+    rows = "".join(f"| {label} | {'inconnu' if plan.get(name) is None else plan[name]} |\n" for label, name in labels)
     reasons = "".join(f"- **{trip.guard}** : {trip.message}\n" for trip in tripped)
     page = hooks.ui_path(f"synchronisation/plan/{run.id}/")
     return f"**{run.mapping.id}**\n\n{reasons}\n| | |\n|---|--:|\n{rows}\n[Voir le plan]({page})\n"

@@ -47,6 +47,7 @@ def run_params(params: Mapping[str, Any]) -> RunParams:
         limit=int(limit) if limit else None,
         keys=tuple(str(key) for key in params.get("keys") or ()),
         allow_deletes_once=bool(params.get("allow_deletes_once")),
+        new_baseline=bool(params.get("new_baseline")),
     )
 
 

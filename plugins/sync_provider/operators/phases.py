@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import Asset
 
 from sync_provider import notify
+from sync_provider.core.conflicts import Side
 from sync_provider.links import PlanLink, RejectionsLink, ReportLink
 from sync_provider.operators.base import SyncOperator
 
@@ -30,15 +31,34 @@ class SqlExtractOperator(ExtractOperator):
     """`ExtractOperator` for SQL tables and queries."""
 
 
+class SheetsExtractOperator(ExtractOperator):
+    """`ExtractOperator` for tabs of Google spreadsheets."""
+
+
+class SnapshotOperator(SyncOperator):
+    """Two-way: read one side whole, convert to the mapped types, stage.
+
+    :param side: ``source`` or ``destination``
+    """
+
+    ui_color = "#dff3e4"
+    operator_extra_links = (RejectionsLink(),)
+
+    def __init__(self, *, side: Side, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.side = side
+        self.phase = f"snapshot_{side}"  # type: ignore[misc]  # the one operator with two phases
+
+
 class ValidateOperator(SyncOperator):
-    """Check the staged records with Great Expectations; the ones that fail go to quarantine."""
+    """Check the staged records, or two-way those about to be written, with Great Expectations; the ones that fail go to quarantine."""
 
     phase: ClassVar[str] = "validate"
     operator_extra_links = (RejectionsLink(), ReportLink())
 
 
 class PlanOperator(SyncOperator):
-    """Compare the accepted records with the destination: what would change, and whether a guard objects."""
+    """Compare records with the destination, or both sides with what they agreed on: what would change, and may it."""
 
     phase: ClassVar[str] = "plan"
     operator_extra_links = (PlanLink(), RejectionsLink())
@@ -51,10 +71,9 @@ class BackupOperator(SyncOperator):
     writes: ClassVar[bool] = True
 
 
-class LoadOperator(SyncOperator):
-    """Write exactly what was planned: compare before write, write, read back."""
+class WritingOperator(SyncOperator):
+    """What the phases that write the data share."""
 
-    phase: ClassVar[str] = "load"
     writes: ClassVar[bool] = True
     ui_color = "#fde9d9"
     operator_extra_links = (PlanLink(), RejectionsLink())
@@ -67,12 +86,28 @@ class LoadOperator(SyncOperator):
                 context["outlet_events"][outlet].extra = {**counts, "sync_run": self.sync_run}
 
 
+class LoadOperator(WritingOperator):
+    """Write exactly what was planned: compare before write, write, read back."""
+
+    phase: ClassVar[str] = "load"
+
+
 class FileLoadOperator(LoadOperator):
     """`LoadOperator` for CSV and Excel files, which are replaced atomically."""
 
 
 class SqlLoadOperator(LoadOperator):
     """`LoadOperator` for SQL tables, in transactions."""
+
+
+class SheetsLoadOperator(LoadOperator):
+    """`LoadOperator` for tabs of Google spreadsheets: only cells that differ are written."""
+
+
+class ApplyOperator(WritingOperator):
+    """Two-way: write exactly what was planned to both sides, under leases on both; conflicts are recorded first."""
+
+    phase: ClassVar[str] = "apply"
 
 
 class ReportOperator(SyncOperator):
