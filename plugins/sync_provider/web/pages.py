@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -46,24 +47,35 @@ def home(page: int) -> str:
 
 
 def plan(run_id: str) -> str:
-    """What the run would change, and the guards that objected."""
+    """What the run would change, on both sides if it is two-way, the conflicts, and the guards that objected."""
     with hooks.environment() as env:
         run = env.ledger.runs.get(run_id)
         artifact = _artifact(env, run, "plan")
-        changes = changes_of(env, artifact)
-        keys = _keys(env.ledger.runs.mapping_text(run.id))
-    numbers = [
-        (label, artifact.get(name))
-        for label, name in (
-            ("Ajouts", "inserts"),
-            ("Modifications", "updates"),
-            ("Suppressions", "deletes"),
-            ("Inchangés", "unchanged"),
-            ("Déjà à destination", "existing"),
-            ("Rejetés", "rejected"),
+        two_way = "actions" in artifact
+        paths = (
+            {"À la source": artifact["source"]["path"], "À destination": artifact["destination"]["path"]}
+            if two_way
+            else {"": artifact.get("path")}
         )
-    ]
-    return _render("plan.html", run=run, numbers=numbers, trips=artifact.get("trips", []), changes=changes, keys=keys)
+        changes = {title: found for title, path in paths.items() if (found := changes_of(env, path))}
+        conflicts = conflicts_of(env, artifact) if two_way else []
+        keys = _keys(env.ledger.runs.mapping_text(run.id))
+    labels = [("Ajouts", "inserts"), ("Modifications", "updates"), ("Suppressions", "deletes")]
+    labels += (
+        [("Conflits ouverts", "open"), ("Conflits réglés", "settled")]
+        if two_way
+        else [("Inchangés", "unchanged"), ("Déjà à destination", "existing")]
+    )
+    numbers = [(label, artifact.get(name)) for label, name in (*labels, ("Rejetés", "rejected"))]
+    return _render(
+        "plan.html",
+        run=run,
+        numbers=numbers,
+        trips=artifact.get("trips", []),
+        changes=changes,
+        keys=keys,
+        conflicts=conflicts,
+    )
 
 
 def rejections(run_id: str, page: int) -> str:
@@ -89,12 +101,20 @@ def report(run_id: str) -> str:
             return bytes(file.read()).decode()
 
 
-def changes_of(env: Environment, artifact: dict[str, Any]) -> list[dict[str, Any]]:
+def conflicts_of(env: Environment, artifact: dict[str, Any]) -> list[dict[str, Any]]:
+    """The first conflicts that a two-way plan found; empty where they are not staged any more."""
+    path = artifact["conflicts"]
+    if not env.store.exists(path):
+        return []
+    with env.store.open_read(path) as lines:
+        return [json.loads(line) for line in islice(lines, SHOWN_CHANGES)]
+
+
+def changes_of(env: Environment, path: str | None) -> list[dict[str, Any]]:
     """The first planned changes, as dicts of operation and cells (name, old, new); empty where none are staged any more."""
     from sync_provider.connectors.base import COORDINATES, OLD, OP
     from sync_provider.engine.staging import unstage
 
-    path = artifact.get("path")
     if path is None or not env.store.exists(path):
         return []
     shown: list[dict[str, Any]] = []
@@ -110,13 +130,14 @@ def changes_of(env: Environment, artifact: dict[str, Any]) -> list[dict[str, Any
 
 
 def _keys(mapping_text: str) -> tuple[str, ...]:
-    """Names of the key's columns, in the version that the run used; empty where the text alone does not tell."""
+    """Names of the key's columns on either side, in the version that the run used; empty where the text alone does not tell."""
     from sync_provider.core.mapping_text import parse_mapping
 
     try:
-        return tuple(parse_mapping(mapping_text).key)
+        mapping = parse_mapping(mapping_text)
     except MappingError:
         return ()
+    return (*mapping.key, *(f.source for f in mapping.fields if mapping.two_way and f.destination in mapping.key))
 
 
 def _artifact(env: Environment, run: Run, phase: str) -> dict[str, Any]:
