@@ -40,12 +40,15 @@ class FieldRule:
         policy: who wins where both sides changed it.
         nulls: ``clear``: a null travels as any value; ``keep``: it never does; ``skip``: it holds up the update of the side
             that would be cleared.
+        restorable: whether a value can be written where it is owned, when its record comes back; not so where an expression
+            made it and none undoes that.
     """
 
     name: str
     direction: Literal["both", "to_destination", "to_source"] = "both"
     policy: str = "merge"
     nulls: Literal["clear", "keep", "skip"] = "clear"
+    restorable: bool = True
 
     @property
     def owner(self) -> Side | None:
@@ -83,6 +86,7 @@ class Rules:
                     direction=f.direction,
                     policy=conflicts.fields.get(f.destination, conflicts.policy),
                     nulls=f.nulls,
+                    restorable=f.to_destination is None or f.to_source is not None,
                 )
                 for f in mapping.fields
                 if f.destination not in mapping.key
@@ -91,6 +95,10 @@ class Rules:
             granularity=conflicts.granularity,
             deletes=mapping.deletes,
         )
+
+    def policy_of(self, field: str | None) -> str:
+        """The policy of a field; None: of whole records."""
+        return next((f.policy for f in self.fields if f.name == field), self.policy)
 
     def deletes_reach(self, side: Side) -> bool:
         """Whether a deletion on the other side may delete here."""
@@ -118,10 +126,12 @@ class Conflict:
     """What two sides could not both have, with everything that restores the loser.
 
     Args:
-        field: name of the field; None: about whole records, and the values are `Values` or None for no record.
+        field: name of the field; None: about the record, and the values are `Values` of the fields in question, or None for no
+            record (``base``: for nothing agreed).
         has_base: whether ``base`` is a value that was agreed.
         policy: what decided: a conflict policy, ``direction`` (a field that one side owns), ``edit_beats_delete``, ``deletion``
-            (a record was deleted that held edits which could not travel), or ``decision`` (a person).
+            (a record was deleted that held edits which could not travel), ``restored`` (a record came back without values that
+            cannot be written back), or ``decision`` (a person).
         winner: ``source``, ``destination``, ``both`` (two records now), ``value`` (a third one), None while it is open.
         chosen: the value that both sides get; meaningless while open.
     """
@@ -136,6 +146,10 @@ class Conflict:
     chosen: Any = None
     decision: int | None = None
     """Number of the open conflict in the log that a person decided and this one carries out."""
+    source_time: Any = None
+    """When the source's record was changed, by its own data; None: it does not say."""
+    destination_time: Any = None
+    """The same of the destination."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +184,8 @@ class Outcome:
         base: what to remember once both sides hold that; None: nothing.
         conflicts: to be recorded before anything is written.
         copies: further records for both sides (``keep_both``).
-        note: ``restored``, ``deletes_waiting`` or ``""``.
+        note: ``restored``: a deletion that may not travel was undone; ``deletes_waiting``: a record is missing, and nothing
+            happens yet; else ``""``.
     """
 
     source: Values | None
@@ -194,11 +209,13 @@ class Circumstances:
         source_time: when the source's record was changed, by the source's own data; for ``newest``.
         destination_time: the same of the destination.
         decisions: field (None: whole record) → what a person decided.
-        may_delete: sides on which a record may be deleted now; not so within the grace period, or while refused records might be
-            the missing ones.
+        may_delete: sides on which a record may be deleted now; not so within the grace period.
+        unsure: sides on which a missing record may be one that could not be read: nothing follows from its absence, neither that
+            it was deleted nor that it must be put back.
     """
 
     source_time: Any = None
     destination_time: Any = None
     decisions: Dict[str | None, Decision] = field(default_factory=dict)
     may_delete: frozenset[str] = frozenset(SIDES)
+    unsure: frozenset[str] = frozenset()

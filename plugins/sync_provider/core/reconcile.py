@@ -15,13 +15,16 @@ b          absent       d            d on both sides: an edit beats a deletion
 any        absent       absent       absent
 =========  ===========  ===========  ==========================================================
 
-Whatever a side holds and does not hold afterwards is the base's value or stands in a conflict: nothing is lost unrecorded.
+Whatever a side holds and does not hold afterwards is the base's value or stands in a conflict: nothing is lost unrecorded. (A null in a
+field of ``nulls: keep`` is no value.) And a run that is killed when it has written one side leaves a key that the next run brings to the
+same end: each rule below holds as well for what it has written itself.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sync_provider.core.canonical import write_text
@@ -59,16 +62,29 @@ def reconcile(
         rules: the mapping's.
         circumstances: times, decisions, and where a record may be deleted now.
     """
+    outcome = _outcome(base, source, destination, rules, circumstances)
+    times = {"source_time": circumstances.source_time, "destination_time": circumstances.destination_time}
+    if not outcome.conflicts or set(times.values()) == {None}:
+        return outcome
+    return replace(outcome, conflicts=tuple(replace(conflict, **times) for conflict in outcome.conflicts))
+
+
+def _outcome(
+    base: Base | None, source: Values | None, destination: Values | None, rules: Rules, now: Circumstances
+) -> Outcome:
     if source is None and destination is None:
         return Outcome(source=None, destination=None, base=None)
     if source is None or destination is None:
         present: Side = "destination" if source is None else "source"
         record = destination if source is None else source
         assert record is not None
-        return _one_sided(base, present, record, rules, circumstances)
-    if rules.granularity == "row" and _both_changed(base, source, destination, rules):
-        return _whole_records(base, source, destination, rules, circumstances)
-    return _field_by_field(base, source, destination, rules, circumstances)
+        return _one_sided(base, present, record, rules, now)
+    together: tuple[str, ...] = ()
+    if rules.granularity == "row":
+        contested = _contested(source, destination, rules)
+        if all(_changed(base, record, contested, rules) for record in (source, destination)):
+            together = contested
+    return _two_sided(base, source, destination, rules, now, together)
 
 
 def copy_key(record: Values, key: tuple[str, ...]) -> dict[str, str]:
@@ -91,29 +107,50 @@ def copy_key(record: Values, key: tuple[str, ...]) -> dict[str, str]:
 
 def _one_sided(base: Base | None, present: Side, record: Values, rules: Rules, now: Circumstances) -> Outcome:
     if base is None:
-        return _copied(present, record, rules)
+        return _copied(None, present, record, rules, now)
     missing = other(present)
+    waiting = Outcome(**_sides(present, record, None), base=base, note="deletes_waiting")
+    if missing in now.unsure:
+        return waiting
     edited = {f.name for f in rules.fields if not _is_old(base, f.name, record[f.name])}
     travelling = {f.name for f in rules.fields if f.owner != missing} & edited
     if travelling:
         conflict = _about_records(base, present, record, policy="edit_beats_delete", winner=present)
-        return _copied(present, record, rules, conflicts=(conflict,))
+        return _copied(base, present, record, rules, now, conflict)
     if not rules.deletes_reach(present):
-        return _copied(present, record, rules, note="restored")
+        return _copied(base, present, record, rules, now, note="restored")
     if present not in now.may_delete:
-        return Outcome(**_sides(present, record, None), base=base, note="deletes_waiting")
+        return waiting
     # Edits of fields that only the missing side may change cannot travel, but must not vanish either.
     lost = (_about_records(base, present, record, policy="deletion", winner=missing),) if edited else ()
     return Outcome(source=None, destination=None, base=None, conflicts=lost)
 
 
 def _copied(
-    present: Side, record: Values, rules: Rules, *, conflicts: tuple[Conflict, ...] = (), note: str = ""
+    base: Base | None,
+    present: Side,
+    record: Values,
+    rules: Rules,
+    now: Circumstances,
+    *conflicts: Conflict,
+    note: str = "",
 ) -> Outcome:
-    """The record on both sides, but for fields that cannot travel there."""
-    stays = frozenset(f.name for f in rules.fields if f.owner == other(present) and record[f.name] is not None)
-    copy = {name: None if name in stays else value for name, value in record.items()}
-    return Outcome(**_sides(present, record, copy), base=Base(copy, unagreed=stays), conflicts=conflicts, note=note)
+    """The record on both sides: merged with what it would be over there already.
+
+    That is the record itself, but for fields that only the other side may change: there they are as agreed, or null where that is
+    unknown or cannot be written back.
+    """
+    missing = other(present)
+    owned = {f.name: f.restorable for f in rules.fields if f.owner == missing}
+    known = {n: base.values[n] for n, restorable in owned.items() if restorable and base is not None and base.knows(n)}
+    copy = {**record, **dict.fromkeys(owned), **known}
+    lost = [n for n in owned if n not in known and base is not None and base.knows(n) and record[n] is not None]
+    before = base and Base(base.values, base.unagreed | (owned.keys() - known.keys()))
+    if lost and not conflicts:
+        # Should the null there be taken for a change one day, the value is in the log.
+        conflicts = (_about_records(base, present, record, policy="restored", winner=present),)
+    outcome = _two_sided(before, rules=rules, now=now, together=(), **_sides(present, record, copy))
+    return replace(outcome, conflicts=(*conflicts, *outcome.conflicts), note=note)
 
 
 def _is_old(base: Base, name: str, value: Any) -> bool:
@@ -150,50 +187,49 @@ class _Merged:
     conflict: Conflict | None = None
 
 
-def _field_by_field(
-    base: Base | None, source: Values, destination: Values, rules: Rules, now: Circumstances
+def _two_sided(
+    base: Base | None, source: Values, destination: Values, rules: Rules, now: Circumstances, together: tuple[str, ...]
 ) -> Outcome:
-    merged = {f.name: _merge(f, base, source[f.name], destination[f.name], now) for f in rules.fields}
-    return _concluded(base, source, destination, rules, merged)
-
-
-def _whole_records(base: Base | None, source: Values, destination: Values, rules: Rules, now: Circumstances) -> Outcome:
-    """Both records changed, and differ in fields that either may change: these are decided together."""
-    shared = _contested(source, destination, rules)
-    whole = _decide(
-        None, rules.policy, base.values if base else None, dict(source), dict(destination), base is not None, now
-    )
+    """Field by field, but for those that are decided together."""
+    found: list[tuple[Conflict, tuple[str, ...]]] = []
     merged = {}
+    if together:
+        known = {name: base.values[name] for name in together if base is not None and base.knows(name)}
+        one, two = ({name: record[name] for name in together} for record in (source, destination))
+        whole = _decide(None, rules.policy, known or None, one, two, bool(known), now)
+        merged = {name: _Merged(whole.source[name], whole.destination[name]) for name in together}
+        if whole.conflict is not None:
+            found.append((whole.conflict, together))
     for rule in rules.fields:
         name = rule.name
-        if name not in shared:
+        if name not in merged:
             merged[name] = _merge(rule, base, source[name], destination[name], now)
-        elif whole.conflict and whole.conflict.winner is None:
-            merged[name] = _Merged(source[name], destination[name])
-        else:
-            merged[name] = _Merged(whole.source[name], whole.destination[name])
-    return _concluded(base, source, destination, rules, merged, whole.conflict)
+            if (conflict := merged[name].conflict) is not None:
+                found.append((conflict, (name,)))
+    return _concluded(base, source, destination, rules, merged, found)
 
 
-def _both_changed(base: Base | None, source: Values, destination: Values, rules: Rules) -> bool:
-    if not _contested(source, destination, rules):
-        return False
-    shared = [f.name for f in rules.fields if f.owner is None]
-    return base is None or all(
-        any(not (base.knows(name) and same(base.values[name], record[name])) for name in shared)
-        for record in (source, destination)
-    )
-
-
-def _contested(source: Values, destination: Values, rules: Rules) -> set[str]:
+def _contested(source: Values, destination: Values, rules: Rules) -> tuple[str, ...]:
     """Fields that differ, that both sides may change, and in which no null stands that means nothing."""
-    return {
+    return tuple(
         f.name
         for f in rules.fields
         if f.owner is None
         and not same(source[f.name], destination[f.name])
         and not (f.nulls == "keep" and None in (source[f.name], destination[f.name]))
-    }
+    )
+
+
+def _changed(base: Base | None, record: Values, contested: tuple[str, ...], rules: Rules) -> bool:
+    """Whether somebody changed the record in a field that both sides may change, since they agreed."""
+
+    def changed(rule: FieldRule) -> bool:
+        name = rule.name
+        if base is None or not base.knows(name):
+            return name in contested
+        return not same(base.values[name], record[name]) and not (rule.nulls == "keep" and record[name] is None)
+
+    return any(changed(rule) for rule in rules.fields if rule.owner is None)
 
 
 def _merge(rule: FieldRule, base: Base | None, source: Any, destination: Any, now: Circumstances) -> _Merged:
@@ -203,6 +239,9 @@ def _merge(rule: FieldRule, base: Base | None, source: Any, destination: Any, no
     agreed = base.values[rule.name] if base is not None and has_base else None
     if rule.owner is not None:
         return _merge_owned(rule, rule.owner, agreed, has_base, source, destination)
+    if _decision(now, rule.name, source, destination) is not None:
+        # Even where one side already holds what was chosen, which may be the base's value, or a null.
+        return _decide(rule.name, rule.policy, agreed, source, destination, has_base, now)
     if rule.nulls == "keep" and (source is None or destination is None):
         return _merge_kept(agreed, has_base, source, destination)
     if has_base and same(source, agreed):
@@ -251,8 +290,7 @@ def _decide(
         "destination": destination,
         "has_base": has_base,
     }
-    decision = now.decisions.get(name)
-    if decision is not None and _still_holds(decision, source, destination):
+    if (decision := _decision(now, name, source, destination)) is not None:
         value = decision.chosen()
         conflict = Conflict(**facts, policy="decision", winner=decision.choice, chosen=value, decision=decision.number)
         return _Merged(value, value, conflict)
@@ -263,11 +301,14 @@ def _decide(
     return _Merged(value, value, Conflict(**facts, policy=policy, winner=winner, chosen=value))
 
 
-def _still_holds(decision: Decision, source: Any, destination: Any) -> bool:
-    """Whether the sides hold what the person saw; a third value is for one field only."""
-    if decision.choice == "value" and isinstance(source, dict):
-        return False
-    return _equal(decision.source, source) and _equal(decision.destination, destination)
+def _decision(now: Circumstances, name: str | None, source: Any, destination: Any) -> Decision | None:
+    """The person's decision, if each side holds what they saw, or already what they chose. A third value is for one field."""
+    decision = now.decisions.get(name)
+    if decision is None or (decision.choice == "value" and name is None):
+        return None
+    seen = ((decision.source, source), (decision.destination, destination))
+    holds = all(_equal(before, held) or _equal(decision.chosen(), held) for before, held in seen)
+    return decision if holds else None
 
 
 def _equal(one: Any, two: Any) -> bool:
@@ -301,18 +342,26 @@ def _concluded(
     destination: Values,
     rules: Rules,
     merged: dict[str, _Merged],
-    whole: Conflict | None = None,
+    found: Sequence[tuple[Conflict, tuple[str, ...]]],
 ) -> Outcome:
     """Put the fields together again; hold up updates that a null skips; remember what both sides hold alike."""
+    held: dict[Side, Values] = {"source": source, "destination": destination}
     keys = {name: source[name] for name in rules.key}
-    wanted = {
-        "source": keys | {name: field.source for name, field in merged.items()},
-        "destination": keys | {name: field.destination for name, field in merged.items()},
-    }
-    for side, record in zip(SIDES, (source, destination), strict=True):
-        if any(f.nulls == "skip" and wanted[side][f.name] is None and record[f.name] is not None for f in rules.fields):
-            wanted[side] = dict(record)
-    conflicts = tuple(filter(None, [whole, *(field.conflict for field in merged.values())]))
+    wanted = {side: keys | {name: getattr(field, side) for name, field in merged.items()} for side in SIDES}
+    skipped = [side for side in SIDES if _is_skipped(held[side], wanted[side], rules, found)]
+    conflicts: list[Conflict] = []
+    for conflict, names in found:
+        if any(not same(held[side][name], wanted[side][name]) for side in skipped for name in names):
+            # The loser's record is held up, so nothing is decided, and nothing lost. A person's decision waits.
+            for side in SIDES:
+                wanted[side].update((name, held[side][name]) for name in names)
+            if conflict.decision is not None:
+                policy = rules.policy_of(conflict.field)
+                conflicts.append(replace(conflict, policy=policy, winner=None, chosen=None, decision=None))
+        else:
+            conflicts.append(conflict)
+    for side in skipped:
+        wanted[side] = dict(held[side])
     copies: tuple[Values, ...] = ()
     if any(conflict.winner == "both" for conflict in conflicts):
         copies = ({**destination, **copy_key(destination, rules.key)},)
@@ -320,8 +369,17 @@ def _concluded(
         source=wanted["source"],
         destination=wanted["destination"],
         base=_agreed(base, wanted["source"], wanted["destination"], rules),
-        conflicts=conflicts,
+        conflicts=tuple(conflicts),
         copies=copies,
+    )
+
+
+def _is_skipped(held: Values, wanted: Values, rules: Rules, found: Sequence[tuple[Conflict, tuple[str, ...]]]) -> bool:
+    """Whether a null would clear a value of a field of ``nulls: skip``, and no person has decided so."""
+    decided = {name for conflict, names in found if conflict.decision is not None for name in names}
+    return any(
+        rule.nulls == "skip" and wanted[rule.name] is None and held[rule.name] is not None and rule.name not in decided
+        for rule in rules.fields
     )
 
 

@@ -187,13 +187,14 @@ class _Work:
             missing = other(side)
             since = base[GONE + missing] if base else None
             gone_s = (facts.now - since).total_seconds() if since is not None else 0.0
-            if missing not in facts.incomplete and gone_s >= facts.grace_s:
+            if gone_s >= facts.grace_s:
                 may_delete.add(side)
         return Circumstances(
             source_time=(held["source"] or {}).get(TIME),
             destination_time=(held["destination"] or {}).get(TIME),
             decisions=facts.decisions.get(key, {}),
             may_delete=frozenset(may_delete),
+            unsure=facts.incomplete,
         )
 
     def _write(
