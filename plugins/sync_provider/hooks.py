@@ -49,6 +49,25 @@ def allowed_notifiers() -> tuple[str, ...]:
     return tuple(name.strip() for name in conf.get(SECTION, "notifiers").split(",") if name.strip())
 
 
+def approvers(settings: Settings) -> tuple[str, ...]:
+    """Who may approve a run that a guard stopped, as ``name`` or ``id:name``; empty: nobody.
+
+    `[sync_provider] approvers`; where that is empty, the administrators that Airflow's configuration itself names. Only
+    SimpleAuthManager has them there: a task cannot see the users or roles of any other auth manager.
+    """
+    from airflow.sdk.configuration import conf
+
+    if settings.approvers or not conf.get("core", "auth_manager", fallback="").endswith(".SimpleAuthManager"):
+        return settings.approvers
+    if conf.getboolean("core", "simple_auth_manager_all_admins", fallback=False):
+        return ("Anonymous",)  # Airflow's one user in that mode
+    declared = (
+        entry.strip().split(":") for entry in conf.get("core", "simple_auth_manager_users", fallback="").split(",")
+    )
+    admins = set(settings.role_administrateur)
+    return tuple(name for name, *rest in declared if rest and rest[0].upper() in admins)
+
+
 def airflow_home() -> Path:
     """AIRFLOW_HOME as this Airflow has it, absolute."""
     return find_home({"AIRFLOW_HOME": os.environ.get("AIRFLOW_HOME", "~/airflow")}, Path.cwd())

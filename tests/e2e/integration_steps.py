@@ -19,7 +19,7 @@ from local.api import Api
 MAPPING = """\
 version: 1
 id: {id}
-mode: import
+mode: {mode}
 source: {{type: csv, connection: fichiers, path: {id}.csv}}
 destination: {{type: sql, connection: entrepot, table: {id}}}
 key: [code]
@@ -132,11 +132,13 @@ class Integration:
 
 
 @contextmanager
-def integration(airflow: LocalAirflow, mapping_id: str, *records: str, more: str = "") -> Iterator[Integration]:
+def integration(
+    airflow: LocalAirflow, mapping_id: str, *records: str, mode: str = "import", more: str = ""
+) -> Iterator[Integration]:
     """Write a mapping and its file, and wait until Airflow has its DAG; both are gone afterwards."""
     made = Integration(airflow, mapping_id)
     made.write(*records)
-    made.mapping_file.write_text(MAPPING.format(id=mapping_id, more=more), encoding="utf-8")
+    made.mapping_file.write_text(MAPPING.format(id=mapping_id, mode=mode, more=more), encoding="utf-8")
     try:
         api = airflow.login()
         assert airflow.wait_until(lambda: any(dag["dag_id"] == made.dag_id for dag in api.dags("sync")), timeout_s=120)

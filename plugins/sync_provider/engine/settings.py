@@ -128,7 +128,7 @@ OPTIONS: tuple[Option, ...] = (
         name="approvers",
         kind="list",
         default="",
-        description="Names of the Airflow users who may approve a run that a guard stopped. Empty: whoever Airflow lets answer.",
+        description="Names of the Airflow users who may approve a run that a guard stopped; `id:name` where Airflow's id is not the name. Empty: the administrators among `[core] simple_auth_manager_users`; with any other auth manager nobody, and the run is blocked.",
         example="marie,paul",
     ),
     Option(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk.exceptions import TaskAwaitingInput
+from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from sync_provider import hooks
+from sync_provider.core.conflicts import SIDES
 from sync_provider.core.errors import SyncValidationError
 from sync_provider.links import PlanLink, RejectionsLink
 from sync_provider.operators.base import LogGroup, MappingTask, complete
@@ -28,8 +31,8 @@ SUBJECT = "Un garde-fou a arrêté cette synchronisation : faut-il écrire quand
 class ApprovePlanOperator(MappingTask, ApprovalOperator):
     """Wait in Airflow's Required Actions until an approver lets the plan pass; return at once if no guard tripped.
 
-    Who may answer is `[sync_provider] approvers`. Airflow refuses the others; should it not, their answer is audited here, and the
-    question is asked again for the rest of the time.
+    Who may answer is `[sync_provider] approvers`, see `hooks.approvers`. Airflow refuses the others; should it not, their answer is
+    audited here, and the question is asked again for the rest of the time.
 
     :param mapping_id: the mapping's `id` (templated)
     :param mapping_file: or the path of its YAML file (templated)
@@ -48,79 +51,111 @@ class ApprovePlanOperator(MappingTask, ApprovalOperator):
         self.mapping_file = mapping_file
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Return if there is nothing to ask, else ask; Airflow resumes with `execute_complete`."""
+        """Return if there is nothing to ask, else ask; Airflow resumes with `execute_complete`.
+
+        Raises:
+            SyncValidationError: nobody is named who may approve; the run is blocked.
+        """
         from sync_provider.engine.phases.approve import trips
+        from sync_provider.engine.run import phase
 
         with LogGroup(self.phase), self.running(context) as run:
             tripped = trips(run)
-            if tripped and not run.params.dry_run:
-                self.body = question(run, tripped)
-                self.assigned_users = approvers(run.env.settings.approvers) or None
-        if self.body is None:
-            log.info("approve: nothing to ask")
-            return {"tripped": len(tripped)}
+            if not tripped or run.params.dry_run:
+                log.info("approve: nothing to ask")
+                return {"tripped": len(tripped)}
+            self.assigned_users = users(hooks.approvers(run.env.settings))
+            if not self.assigned_users:
+                with phase(run, "approve"):
+                    raise SyncValidationError(
+                        "a guard tripped, and nobody is named who may approve; nothing was written",
+                        hint="Set [sync_provider] approvers and clear this task.",
+                        code="approval_missing",
+                    )
+            self.body = question(run, tripped)
+            asked = {"digest": run.artifact("plan")["digest"], "deadline": self._deadline(run)}
         for trip in tripped:
             log.warning("Guard %s: %s", trip.guard, trip.message)
-        super().execute(context)
+        try:
+            super().execute(context)
+        except TaskAwaitingInput as waiting:
+            waiting.kwargs = {"asked": asked}
+            raise
         raise AssertionError("Airflow's operator waits by raising")
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], asked: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Take the answer: who gave it, may they, and what is it.
 
+        Args:
+            context: Airflow's.
+            event: the answer, or that there was none.
+            asked: digest of the plan that was asked about, and until when to wait.
+
         Raises:
-            SyncValidationError: nobody answered in time, someone who may not answered, or the answer was no.
+            SyncValidationError: nobody who may answer did in time, or the answer was no.
         """
         from sync_provider.engine.phases.approve import approve
         from sync_provider.engine.run import phase
 
+        asked = asked or {}
         with LogGroup(self.phase), self.running(context) as run:
             user = event.get("responded_by_user") or {}
-            if problem := self._unanswered(event, user, approvers(run.env.settings.approvers)):
-                if problem.code == "approval_refused" and self._ask_again(run, user):
-                    self.execute(context)
+            if "error" not in event and not self._may(user, run):
+                left = self._refuse(user, run, asked.get("deadline"))
+                if left is None or left > timedelta(0):
+                    self._wait_again(context, asked, left)
+                event = {"error": "timeout"}
+            if "error" in event:
+                waited = f"within {self.response_timeout}" if self.response_timeout else "in time"
                 with phase(run, "approve"):
-                    raise problem
+                    raise SyncValidationError(
+                        f"nobody who may approve did {waited}; nothing was written",
+                        hint="Clear this task to ask again.",
+                        code="approval_missing",
+                    )
+            if asked.get("digest", digest := run.artifact("plan")["digest"]) != digest:
+                with phase(run, "approve"):
+                    raise SyncValidationError(
+                        f"the plan was made anew before {user['name']} answered; nothing was written",
+                        hint="Clear this task to ask about the new one.",
+                        code="approval_missing",
+                    )
             return approve(run, actor=str(user["name"]), approved=event["chosen_options"] == [self.APPROVE])
 
-    def _ask_again(self, run: RunContext, user: dict[str, Any]) -> bool:
-        """Audit the answer of somebody who may not give one; whether there is time left to wait for somebody who may."""
+    def _deadline(self, run: RunContext) -> str | None:
+        return (run.env.clock.now() + self.response_timeout).isoformat() if self.response_timeout else None
+
+    @staticmethod
+    def _may(user: dict[str, Any], run: RunContext) -> bool:
+        return str(user.get("id", "")) in {one["id"] for one in users(hooks.approvers(run.env.settings))}
+
+    def _refuse(self, user: dict[str, Any], run: RunContext, deadline: str | None) -> timedelta | None:
+        """Audit the answer of somebody who may not give one; returns the time left to wait for somebody who may, None: no limit."""
+        name = str(user.get("name", "nobody"))
         run.env.ledger.audit.append(
-            actor=str(user.get("name", "nobody")), action="plan.answer_refused", subject=run.id, before=None, after=None
+            actor=name,
+            action="plan.answer_refused",
+            subject=run.id,
+            before=None,
+            after={"plan": run.artifact("plan")["digest"]},
         )
-        if self.response_timeout is None:
-            return True
-        planned = run.env.ledger.runs.phase(run.id, "plan")
-        since = planned.finished_at if planned else None
-        left = self.response_timeout - (run.env.clock.now() - since) if since else self.response_timeout
-        if left <= timedelta(0):
-            return False
-        log.warning("The answer of somebody who may not approve is refused; waiting for another")
-        self.response_timeout = left
-        return True
+        log.warning("%s may not approve: [sync_provider] approvers names who may", name)
+        return datetime.fromisoformat(deadline) - run.env.clock.now() if deadline else None
 
-    def _unanswered(
-        self, event: dict[str, Any], user: dict[str, Any], allowed: list[HITLUser]
-    ) -> SyncValidationError | None:
-        if "error" in event:
-            waited = f"within {self.response_timeout}" if self.response_timeout else "in time"
-            return SyncValidationError(
-                f"nobody approved the plan {waited}; nothing was written",
-                hint="Clear this task to ask again.",
-                code="approval_missing",
-            )
-        if not user or (allowed and str(user["id"]) not in {one["id"] for one in allowed}):
-            return SyncValidationError(
-                f"{user.get('name', 'nobody')} may not approve; nothing was written",
-                hint="[sync_provider] approvers names who may.",
-                code="approval_refused",
-            )
-        return None
+    def _wait_again(self, context: Context, asked: dict[str, Any], left: timedelta | None) -> NoReturn:
+        """Park the task as it was: Airflow keeps the question and forgets the answer."""
+        # Of a question that stands there, Airflow takes none of these; but it demands them.
+        upsert_hitl_detail(ti_id=context["task_instance"].id, options=self.options, subject=self.subject, params={})
+        log.info("Asked again")
+        raise TaskAwaitingInput(method_name="execute_complete", kwargs={"asked": asked}, timeout=left)
 
 
-def approvers(names: tuple[str, ...]) -> list[HITLUser]:
+def users(names: tuple[str, ...]) -> list[HITLUser]:
     """Airflow's users behind `[sync_provider] approvers`: ``name``, or ``id:name`` where the two differ (FAB).
 
-    >>> approvers(("marie", "7:paul"))
+    >>> users(("marie", "7:paul"))
     [{'id': 'marie', 'name': 'marie'}, {'id': '7', 'name': 'paul'}]
     """
     parts = [entry.partition(":") for entry in names]
@@ -130,9 +165,18 @@ def approvers(names: tuple[str, ...]) -> list[HITLUser]:
 def question(run: RunContext, tripped: list[Trip]) -> str:
     """What the approver reads, in Markdown: the guards that tripped and the plan's numbers, never a record."""
     plan = run.artifact("plan")
-    labels = [("Ajouts", "inserts"), ("Modifications", "updates"), ("Suppressions", "deletes")]
-    labels += [("Conflits ouverts", "open")] if run.mapping.two_way else [("Inchangés", "unchanged")]
-    rows = "".join(f"| {label} | {'inconnu' if plan.get(name) is None else plan[name]} |\n" for label, name in labels)
+    labels = {"inserts": "Ajouts", "updates": "Modifications", "deletes": "Suppressions"}
+    rest = ""
+    if run.mapping.two_way:
+        row = run.env.ledger.runs.phase(run.id, "plan")
+        counted = row.counters if row else {}
+        lines: list[list[Any]] = [["", "À la source", "À destination"], ["---", "--:", "--:"]]
+        lines += [[label, *(counted.get(f"{side}_{name}") for side in SIDES)] for name, label in labels.items()]
+        rest = f"\nConflits ouverts : {plan['open']}, réglés : {plan['settled']}.\n"
+    else:
+        lines = [["", ""], ["---", "--:"]]
+        lines += [[label, plan.get(name)] for name, label in {**labels, "unchanged": "Inchangés"}.items()]
+    numbers = "".join(f"| {' | '.join('inconnu' if n is None else str(n) for n in line)} |\n" for line in lines)
     reasons = "".join(f"- **{trip.guard}** : {trip.message}\n" for trip in tripped)
     page = hooks.ui_path(f"synchronisation/plan/{run.id}/")
-    return f"**{run.mapping.id}**\n\n{reasons}\n| | |\n|---|--:|\n{rows}\n[Voir le plan]({page})\n"
+    return f"**{run.mapping.id}**\n\n{reasons}\n{numbers}{rest}\n[Voir le plan]({page})\n"
