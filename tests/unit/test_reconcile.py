@@ -250,6 +250,8 @@ def test_by_row_a_field_that_came_to_agree_is_no_edit() -> None:
     base = Base(two(None, 1), frozenset({"v"}))
     outcome = reconcile(base, two(5, 2), two(5, 1), pair("manual", "row"))
     assert (outcome.destination, outcome.conflicts) == (two(5, 2), ())
+    outcome = reconcile(Base(two(1, 1)), two(5, 2), two(5, 1), pair("manual", "row"))
+    assert (outcome.destination, outcome.conflicts) == (two(5, 2), ())
 
 
 def test_what_a_null_holds_up_is_not_recorded_as_overwritten() -> None:

@@ -82,7 +82,7 @@ def _outcome(
     together: tuple[str, ...] = ()
     if rules.granularity == "row":
         contested = _contested(source, destination, rules)
-        if all(_changed(base, record, contested, rules) for record in (source, destination)):
+        if all(_changed(base, record, contested) for record in (source, destination)):
             together = contested
     return _two_sided(base, source, destination, rules, now, together)
 
@@ -220,16 +220,9 @@ def _contested(source: Values, destination: Values, rules: Rules) -> tuple[str, 
     )
 
 
-def _changed(base: Base | None, record: Values, contested: tuple[str, ...], rules: Rules) -> bool:
-    """Whether somebody changed the record in a field that both sides may change, since they agreed."""
-
-    def changed(rule: FieldRule) -> bool:
-        name = rule.name
-        if base is None or not base.knows(name):
-            return name in contested
-        return not same(base.values[name], record[name]) and not (rule.nulls == "keep" and record[name] is None)
-
-    return any(changed(rule) for rule in rules.fields if rule.owner is None)
+def _changed(base: Base | None, record: Values, contested: tuple[str, ...]) -> bool:
+    """Whether somebody changed one of these fields of the record since they were agreed."""
+    return any(base is None or not base.knows(n) or not same(base.values[n], record[n]) for n in contested)
 
 
 def _merge(rule: FieldRule, base: Base | None, source: Any, destination: Any, now: Circumstances) -> _Merged:
