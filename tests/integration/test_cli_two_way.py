@@ -164,11 +164,36 @@ def test_a_decision_is_not_applied_to_values_that_moved(pair: Pair) -> None:
 def test_a_second_person_learns_that_it_is_decided(pair: Pair) -> None:
     conflict(pair)
     pair("run", "pair")
-    pair("conflicts", "resolve", "1", "--source")
+    with pair.workspace.environment() as env:
+        env.ledger.conflicts.resolve(1, "source", "cli:paul")
     pair("conflicts", "resolve", "1", "--source")
     refused = pair.json("conflicts", "resolve", "1", "--destination", code=4)
     assert refused["error"]["code"] == "conflict_decided"
-    assert "source" in refused["error"]["message"]
+    assert "cli:paul decided conflict 1 for the source" in refused["error"]["message"]
+
+
+def test_whoever_decided_may_think_again_before_the_next_run(pair: Pair) -> None:
+    conflict(pair)
+    pair("run", "pair")
+    pair("conflicts", "resolve", "1", "--source")
+    pair("conflicts", "resolve", "1", "--destination")
+    pair("run", "pair")
+    assert pair.rows()[0] == ("001", 1.5, "theirs")
+
+
+def test_a_decision_for_a_key_that_validation_refuses_waits(pair: Pair) -> None:
+    conflict(pair)
+    pair("run", "pair")
+    pair("conflicts", "resolve", "1", "--value", "nobody")
+    rule = {"type": "expect_column_values_to_not_be_in_set", "kwargs": {"column": "note", "value_set": ["nobody"]}}
+    pair.declare(validation={"expectations": [rule]})
+    assert pair.json("run", "pair")["counters"]["rejected"] == 2
+    assert pair.json("conflicts", "show", "1")["status"] == "decided"
+    assert pair.rows()[0] == ("001", 1.5, "theirs")
+    pair.declare()
+    pair("run", "pair")
+    assert pair.json("conflicts", "show", "1")["status"] == "applied"
+    assert pair.rows()[0] == ("001", 1.5, "nobody")
 
 
 def test_what_is_no_value_of_the_field_is_refused(pair: Pair) -> None:
@@ -177,6 +202,8 @@ def test_what_is_no_value_of_the_field_is_refused(pair: Pair) -> None:
     pair.workspace.csv(START.replace("1.50", "8.00"))
     pair("run", "pair")
     assert "no decimal(12,2)" in pair("conflicts", "resolve", "1", "--value", "many", code=2).output
+    pair("conflicts", "resolve", "1", "--value", "")
+    assert pair.json("conflicts", "show", "1")["value"] is None
     pair("conflicts", "resolve", "1", "--value", "9")
     pair("run", "pair")
     assert pair.rows()[0] == ("001", 9, "a")

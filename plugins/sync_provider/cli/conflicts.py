@@ -39,7 +39,7 @@ def list_(session: Session, mapping_id: str | None, run_id: str | None, status: 
     if not found:
         click.echo("No conflicts.")
         return
-    headers = ["no.", "integration", "key", "field", "base", "source", "destination", "since", "status"]
+    headers = ["no.", "integration", "key", "field", "base", "source", "destination", "since", "policy", "status"]
     rows = []
     for each in found:
         key, field, base, source, destination, _ = conflict_row(each.conflict)
@@ -53,6 +53,7 @@ def list_(session: Session, mapping_id: str | None, run_id: str | None, status: 
                 source,
                 destination,
                 moment(each.created_at),
+                each.conflict.policy,
                 _status(each),
             ]
         )
@@ -81,7 +82,11 @@ def show(session: Session, conflict: int) -> None:
     for name in ("base", "source", "destination"):
         held = getattr(found.conflict, name)
         known = name != "base" or found.conflict.has_base
-        lines.append(f"{name:<12} {_shown(held, whole=True) if known else 'never agreed'}")
+        changed = getattr(found.conflict, f"{name}_time", None)
+        lines.append(
+            f"{name:<12} {_shown(held, whole=True) if known else 'never agreed'}"
+            + (f", changed {changed}" if changed else "")
+        )
     if found.choice:
         chosen = f": {value(found.value, whole=True)}" if found.choice == "value" else ""
         lines.append(f"{found.decided_by} decided for the {found.choice}{chosen}, {moment(found.decided_at)}")
@@ -118,8 +123,8 @@ def resolve(session: Session, conflict: int, choice: str | None, text: str | Non
     )
 
 
-def _canonical(mapping: Mapping, stored: StoredConflict, text: str) -> str:
-    """A typed value as canonical text of the field's type.
+def _canonical(mapping: Mapping, stored: StoredConflict, text: str) -> str | None:
+    """A typed value as canonical text of the field's type; None where it means null.
 
     Raises:
         UsageError: it is no value of that type.
@@ -130,10 +135,11 @@ def _canonical(mapping: Mapping, stored: StoredConflict, text: str) -> str:
     if field is None:
         return text  # the log says why
     try:
-        return write_text(read_text(text, field.logical_type, named_zone(mapping.timezone)))
+        read = read_text(text, field.logical_type, named_zone(mapping.timezone))
     except ValueError as error:
         reason = f": {error}" if str(error) else ""
         raise click.UsageError(f"{value(text)} is no {field.type}{reason}.") from error
+    return None if read is None else write_text(read)
 
 
 def conflict_row(conflict: LoggedConflict) -> list[str]:

@@ -108,8 +108,11 @@ class _Application:
             }
         counters["deferred"] = sum(why == "deferred" for why in unwritten.values())
         counters["rejected"] = sum(why == "rejected" for why in unwritten.values())
-        pending = {c.conflict.key for c in ctx.env.ledger.conflicts.list(mapping_id=ctx.mapping.id, statuses=PENDING)}
-        left = sorted(key for key in unwritten if key in pending)
+        left: list[str] = []
+        if unwritten:
+            pending = ctx.env.ledger.conflicts.list(mapping_id=ctx.mapping.id, statuses=PENDING)
+            in_conflict = {c.key for c in self.conflicts()} | {c.conflict.key for c in pending}
+            left = sorted(in_conflict & unwritten.keys())
         return counters, {"baseline": path, "tally": tally, "unwritten": left}
 
     def conflicts(self) -> Iterator[LoggedConflict]:

@@ -232,6 +232,8 @@ class _Planned:
         for row, problem in problems.items():
             self._spool.add([replace(problem, key=keys[row].as_py())])
         self._rejected_rows += len(refused)
+        # Conflicts of these stay as they are.
+        self._blocked |= refused & {stored.conflict.key for stored in self._pending}
         self._out["source"].write(_lacking(_with_keys(batch, keys), refused))
         return refused
 
@@ -387,7 +389,10 @@ def _decisions(ctx: RunContext, pending: Iterable[StoredConflict]) -> dict[str, 
     types = {f.destination: f.logical_type for f in ctx.mapping.fields}
 
     def value(name: str, text: str | None) -> Any:
-        return None if text is None else read_text(text, types[name], zone)
+        if text is None:
+            return None
+        # A database's doubles may be what no text of a file means: nan, inf.
+        return float(text) if types[name].kind == "double" else read_text(text, types[name], zone)
 
     def values(name: str | None, logged: Any) -> Any:
         if name is not None:

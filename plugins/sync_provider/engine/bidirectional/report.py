@@ -12,7 +12,6 @@ from sync_provider.engine.bidirectional import baseline, flips
 from sync_provider.engine.bidirectional.apply import planned_conflicts
 from sync_provider.engine.bidirectional.merging import DOES, HERE, KEY, STATUS
 from sync_provider.engine.bidirectional.steps import reached
-from sync_provider.engine.ledger.conflicts import LoggedConflict, StoredConflict
 from sync_provider.engine.phases.backup import prune
 from sync_provider.engine.run import RunContext, phase
 from sync_provider.engine.staging import unstage
@@ -57,7 +56,7 @@ def report(ctx: RunContext) -> dict[str, Any]:
         superseded = "superseded_by" in applied
         written = bool(applied) and not superseded
         if written:
-            _conclude(ctx, planned, applied)
+            _conclude(ctx, planned, validated, applied)
         counters = {
             **totals,
             "sides": {side: sides[side].as_dict() for side in SIDES},
@@ -124,23 +123,7 @@ def _planned_tally(ctx: RunContext, side: Side, validated: dict[str, Any]) -> di
     return found
 
 
-def _conclude(ctx: RunContext, planned: dict[str, Any], applied: dict[str, Any]) -> None:
-    """Close conflicts that this run has brought to an end."""
-    now: dict[tuple[str, str | None], LoggedConflict] = {(c.key, c.field): c for c in planned_conflicts(ctx)}
-    applied_numbers = {c.decision for c in now.values() if c.decision is not None}
-    left_alone = frozenset(planned["blocked"]) | frozenset(applied["unwritten"])
-
-    def verdict(stored: StoredConflict) -> str | None:
-        place = (stored.conflict.key, stored.conflict.field)
-        if stored.conflict.key in left_alone:
-            return None
-        if stored.id in applied_numbers:
-            return "applied"
-        found = now.get(place)
-        if found is None:
-            return "agreed"
-        facts = ("base", "source", "destination", "has_base")
-        moved = any(getattr(found, name) != getattr(stored.conflict, name) for name in facts)
-        return "superseded" if moved else None
-
-    ctx.env.ledger.conflicts.conclude(ctx.mapping.id, ctx.id, verdict)
+def _conclude(ctx: RunContext, planned: dict[str, Any], validated: dict[str, Any], applied: dict[str, Any]) -> None:
+    """Close conflicts that this run has brought to an end; not those of keys that it did not look at, or could not write."""
+    left_alone = {*planned["blocked"], *validated["refused"]["keys"], *applied["unwritten"]}
+    ctx.env.ledger.conflicts.conclude(ctx.mapping.id, ctx.id, planned_conflicts(ctx), left_alone)

@@ -1,6 +1,7 @@
 """The conflict log: what two sides could not both have, recorded before the loser is overwritten, and what people decide.
 
-What a conflict is about (key, values, times) is encrypted; integration, field, policy and status can be searched.
+What a conflict is about (key, values, times) is encrypted; integration, field, policy and status can be searched. While no run has closed
+it, there is one conflict of the same key, field and values: a run that is repeated after a crash finds it again.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import islice
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 
 STATUSES = ("open", "decided", "settled", "applied", "superseded", "agreed")
 """``open``: a person must decide; ``decided``: the next run applies it; ``settled``: a policy has decided; ``applied``: both sides
-hold what a person decided; ``superseded``: a side moved again, a newer conflict stands for it; ``agreed``: the sides came to agree."""
+hold what a person decided; ``superseded``: a side or the policy changed, a newer conflict stands for it; ``agreed``: the sides came to
+agree. The last three are final, and so is ``settled`` once a run has closed it."""
 
 PENDING = ("open", "decided")
 _BATCH = 500
@@ -45,6 +48,8 @@ class LoggedConflict:
         key: text of the record's key.
         field: its field; None: the values are whole records.
         decision: number of the conflict in the log whose decision this one carries out.
+        source_time: when the source's record was changed, by its own data; None: it does not say.
+        destination_time: the same of the destination.
     """
 
     key: str
@@ -57,6 +62,8 @@ class LoggedConflict:
     winner: str | None = None
     chosen: Text = None
     decision: int | None = None
+    source_time: Text = None
+    destination_time: Text = None
 
     @classmethod
     def of(cls, key: str, conflict: Conflict) -> LoggedConflict:
@@ -72,6 +79,8 @@ class LoggedConflict:
             winner=conflict.winner,
             chosen=_text(conflict.chosen),
             decision=conflict.decision,
+            source_time=_text(conflict.source_time),
+            destination_time=_text(conflict.destination_time),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -91,7 +100,8 @@ class StoredConflict:
     Args:
         id: its number.
         choice: what a person decided: ``source``, ``destination``, ``value``; None while nobody has.
-        value: the third value, as canonical text, if that was chosen.
+        value: the third value, as canonical text, if that was chosen; None: null.
+        closed_run_id: the run that brought it to an end.
     """
 
     id: int
@@ -104,7 +114,7 @@ class StoredConflict:
     value: str | None
     decided_at: datetime | None
     decided_by: str | None
-    applied_run_id: str | None
+    closed_run_id: str | None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, values included: for people who may see them, never for logs."""
@@ -112,7 +122,7 @@ class StoredConflict:
             name: getattr(self, name).isoformat() if getattr(self, name) else None
             for name in ("created_at", "decided_at")
         }
-        names = ("id", "mapping_id", "run_id", "status", "choice", "value", "decided_by", "applied_run_id")
+        names = ("id", "mapping_id", "run_id", "status", "choice", "value", "decided_by", "closed_run_id")
         return {**{name: getattr(self, name) for name in names}, **self.conflict.as_dict(), **times}
 
 
@@ -126,31 +136,41 @@ class Conflicts:
         self._digest_key = cipher.derive(b"sync_provider conflict")
 
     def record(self, mapping_id: str, run_id: str, found: Iterable[LoggedConflict]) -> int:
-        """Record what a run is about to settle or leave open; returns how many are new.
+        """Record what a run is about to settle or leave open; returns how many are new. Audited as numbers.
 
-        A conflict that stands there already, open or settled but not yet applied, is the same one: a run that is repeated after
-        a crash records nothing twice. One that carries out a decision is the decided one.
+        A conflict that stands there already and is not closed is the same one. If the policy has something else in store for it
+        now, a new one takes its place. One that carries out a decision is the decided one.
         """
         rest = (item for item in found if item.decision is None)
         new = 0
         while batch := list(islice(rest, _BATCH)):
             rows = {row["fingerprint"]: row for row in (self._row(mapping_id, run_id, item) for item in batch)}
             with self._database.write() as connection:
-                query = sa.select(conflicts.c.fingerprint).where(
-                    conflicts.c.mapping_id == mapping_id,
-                    conflicts.c.fingerprint.in_(list(rows)),
-                    sa.or_(
-                        conflicts.c.status.in_(PENDING),
-                        sa.and_(conflicts.c.status == "settled", conflicts.c.applied_run_id.is_(None)),
-                    ),
-                )
-                for known in connection.scalars(query):
-                    del rows[known]
-                if rows:
-                    now = self._database.now(connection)
-                    connection.execute(conflicts.insert(), [{**row, "created_at": now} for row in rows.values()])
-                new += len(rows)
+                new += self._insert(connection, mapping_id, run_id, rows)
         return new
+
+    def _insert(self, connection: sa.Connection, mapping_id: str, run_id: str, rows: dict[str, dict[str, Any]]) -> int:
+        query = sa.select(conflicts.c.number, conflicts.c.fingerprint, conflicts.c.winner)
+        known = query.where(_live(mapping_id), conflicts.c.fingerprint.in_(list(rows)))
+        for row in connection.execute(known).all():
+            if row.winner == rows[row.fingerprint]["winner"]:
+                del rows[row.fingerprint]
+            else:
+                self._close(connection, run_id, row.number, "superseded")
+        if not rows:
+            return 0
+        now = self._database.now(connection)
+        statement = self._database.insert(conflicts).on_conflict_do_nothing(
+            index_elements=[conflicts.c.mapping_id, conflicts.c.fingerprint],
+            index_where=conflicts.c.closed_run_id.is_(None),
+        )
+        statement = statement.values([{**row, "created_at": now} for row in rows.values()])
+        added = Counter(connection.scalars(statement.returning(conflicts.c.status)))
+        if added:
+            self._audit.record(
+                connection, f"run:{run_id}", "conflict.recorded", f"mapping:{mapping_id}", None, dict(added)
+            )
+        return added.total()
 
     def list(
         self,
@@ -201,30 +221,36 @@ class Conflicts:
             actor: who decides.
             value: the third value, as canonical text of the field's type; None for null.
 
+        Returns:
+            It. Whoever decided may decide again until a run has applied it.
+
         Raises:
-            SyncDataError: it is unknown; somebody has decided otherwise (``conflict_decided``); it is not open any more
+            SyncDataError: it is unknown; somebody else has decided otherwise (``conflict_decided``); it is not open any more
                 (``conflict_closed``); or it is about whole records, which have no third value (``conflict_choice``).
         """
         with self._database.write() as connection:
             row = _one(connection, number, lock=True)
             stored = self._stored(row)
+            if row.status not in PENDING:
+                raise SyncDataError(f"Conflict {number} is {row.status}, not open", code="conflict_closed")
             if choice == "value" and stored.conflict.field is None:
                 raise SyncDataError(
                     f"Conflict {number} is about whole records: choose a side",
                     hint="Correct the record on that side afterwards.",
                     code="conflict_choice",
                 )
-            if row.status == "decided" and (stored.choice, stored.value) != (choice, value):
+            if row.status == "decided" and (stored.choice, stored.value) == (choice, value):
+                return stored
+            if row.status == "decided" and row.decided_by != actor:
+                chosen = "a third value" if stored.choice == "value" else f"the {stored.choice}"
                 raise SyncDataError(
-                    f"{stored.decided_by} decided conflict {number} for the {stored.choice} at {stored.decided_at:%Y-%m-%d %H:%M} UTC",
+                    f"{row.decided_by} decided conflict {number} for {chosen} at {row.decided_at:%Y-%m-%d %H:%M} UTC",
                     hint="Let the next run apply it, or talk to them.",
                     code="conflict_decided",
                 )
-            if row.status == "decided":
-                return stored
-            if row.status != "open":
-                raise SyncDataError(f"Conflict {number} is {row.status}, not open", code="conflict_closed")
-            decision = json.dumps({"choice": choice, "value": value}, ensure_ascii=False).encode()
+            decision = json.dumps({"choice": choice, "value": value}, ensure_ascii=False).encode(
+                "utf-8", "surrogatepass"
+            )
             connection.execute(
                 conflicts.update()
                 .where(conflicts.c.number == number)
@@ -236,44 +262,51 @@ class Conflicts:
                 )
             )
             # What was chosen, not the values: the audit may be read by people who may not see them.
-            self._audit.record(
-                connection, actor, "conflict.resolved", f"conflict:{number}", {"status": "open"}, {"choice": choice}
-            )
-        return self.get(number)
+            before, after = {"status": row.status, "choice": stored.choice}, {"status": "decided", "choice": choice}
+            decided = self._stored(_one(connection, number))
+            self._audit.record(connection, actor, "conflict.resolved", f"conflict:{number}", before, after)
+        return decided
 
-    def conclude(self, mapping_id: str, run_id: str, verdict: Callable[[StoredConflict], str | None]) -> None:
-        """Close what a run that has written has brought to an end.
+    def conclude(
+        self, mapping_id: str, run_id: str, found: Iterable[LoggedConflict], left_alone: Collection[str] = ()
+    ) -> None:
+        """Close what a run that has written has brought to an end. Doing it again changes nothing.
 
         Args:
             mapping_id: the integration.
-            run_id: the run; settled conflicts that wait are its own or those of a try that was killed.
-            verdict: the new status of a conflict that was open or decided; None: it stays.
+            run_id: the run.
+            found: all conflicts that it found.
+            left_alone: texts of keys that it did not look at or could not write; their conflicts stay as they are.
         """
-        pending = self.list(mapping_id=mapping_id, statuses=PENDING)
-        verdicts = {stored.id: new for stored in pending if (new := verdict(stored)) is not None}
-        with self._database.write() as connection:
-            connection.execute(
-                conflicts.update()
-                .where(
-                    conflicts.c.mapping_id == mapping_id,
-                    conflicts.c.status == "settled",
-                    conflicts.c.applied_run_id.is_(None),
-                )
-                .values(applied_run_id=run_id)
-            )
-            for number, status in verdicts.items():
-                connection.execute(
-                    conflicts.update()
-                    .where(conflicts.c.number == number, conflicts.c.status.in_(PENDING))
-                    .values(status=status, applied_run_id=run_id)
-                )
-                self._audit.record(connection, f"run:{run_id}", f"conflict.{status}", f"conflict:{number}")
+        ending = _Ending(((self._fingerprint(mapping_id, item), item) for item in found), left_alone)
+        last = 0
+        while True:
+            with self._database.write() as connection:
+                query = sa.select(conflicts).where(_live(mapping_id), conflicts.c.number > last)
+                rows = connection.execute(query.order_by(conflicts.c.number).limit(_BATCH).with_for_update()).all()
+                ended = [(row, status) for row in rows if (status := ending.status(row, self._stored)) is not None]
+                for row, status in ended:
+                    self._close(connection, run_id, row.number, status)
+                for row, status in ended:
+                    if row.status in PENDING:
+                        subject, states = f"conflict:{row.number}", ({"status": row.status}, {"status": status})
+                        self._audit.record(connection, f"run:{run_id}", f"conflict.{status}", subject, *states)
+            if len(rows) < _BATCH:
+                return
+            last = rows[-1].number
+
+    def _close(self, connection: sa.Connection, run_id: str, number: int, status: str) -> None:
+        closed = conflicts.update().where(conflicts.c.number == number, conflicts.c.closed_run_id.is_(None))
+        connection.execute(closed.values(status=status, closed_run_id=run_id))
+
+    def _fingerprint(self, mapping_id: str, item: LoggedConflict) -> str:
+        facts = {name: getattr(item, name) for name in ("key", "field", "base", "source", "destination", "has_base")}
+        identity = json.dumps([mapping_id, facts], sort_keys=True).encode()
+        return hmac.new(self._digest_key, identity, hashlib.sha256).hexdigest()[:32]
 
     def _row(self, mapping_id: str, run_id: str, item: LoggedConflict) -> dict[str, Any]:
         content = json.dumps(item.as_dict(), ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass")
-        facts = {name: getattr(item, name) for name in ("key", "field", "base", "source", "destination", "has_base")}
-        identity = json.dumps([mapping_id, facts], sort_keys=True).encode()
-        fingerprint = hmac.new(self._digest_key, identity, hashlib.sha256).hexdigest()[:32]
+        fingerprint = self._fingerprint(mapping_id, item)
         return {
             "mapping_id": mapping_id,
             "run_id": run_id,
@@ -304,9 +337,52 @@ class Conflicts:
             created_at=row.created_at,
             decided_at=row.decided_at,
             decided_by=row.decided_by,
-            applied_run_id=row.applied_run_id,
+            closed_run_id=row.closed_run_id,
             **decision,
         )
+
+
+class _Ending:
+    """Which conflicts a run has brought to an end.
+
+    Args:
+        found: fingerprint and content of every conflict that it found.
+        left_alone: texts of keys about which it says nothing.
+    """
+
+    def __init__(self, found: Iterable[tuple[str, LoggedConflict]], left_alone: Collection[str]) -> None:
+        self._left_alone = left_alone
+        self._found: set[str] = set()
+        self._places: set[tuple[str, str | None]] = set()
+        self._decisions: dict[int, LoggedConflict] = {}
+        for fingerprint, item in found:
+            if item.key not in left_alone:
+                self._found.add(fingerprint)
+                self._places.add((item.key, item.field))
+                if item.decision is not None:
+                    self._decisions[item.decision] = item
+
+    def status(self, row: sa.Row[Any], stored: Callable[[sa.Row[Any]], StoredConflict]) -> str | None:
+        """The final status of a conflict that no run has closed yet; None: it stays."""
+        if (item := self._decisions.get(row.number)) is not None:
+            decided = stored(row)
+            # Whoever decided may have decided again after the run had planned.
+            carried_out = decided.choice == item.winner and decided.value == (
+                item.chosen if item.winner == "value" else None
+            )
+            return "applied" if carried_out else "superseded"
+        if row.fingerprint in self._found:
+            return "settled" if row.status == "settled" else None
+        conflict = stored(row).conflict
+        if conflict.key in self._left_alone:
+            return None
+        if (conflict.key, conflict.field) in self._places:
+            return "superseded"
+        return "settled" if row.status == "settled" else "agreed"
+
+
+def _live(mapping_id: str) -> sa.ColumnElement[bool]:
+    return sa.and_(conflicts.c.mapping_id == mapping_id, conflicts.c.closed_run_id.is_(None))
 
 
 def _aad(row: sa.Row[Any], part: str) -> bytes:

@@ -81,7 +81,12 @@ class Ledger:
         """Remove what ended before then; see `retention.purge` for what stays."""
         purged = retention.purge(self._database, before)
         if purged.run_ids:
-            after = {"runs": len(purged.run_ids), "rejections": purged.rejections, "events": purged.events}
+            after = {
+                "runs": len(purged.run_ids),
+                "rejections": purged.rejections,
+                "conflicts": purged.conflicts,
+                "events": purged.events,
+            }
             self.audit.append("sync_provider", "ledger.purged", f"before {before.isoformat()}", after=after)
         return purged
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from sync_provider.engine.ledger.conflicts import PENDING
 from sync_provider.engine.ledger.runs import FINAL_STATES
 from sync_provider.engine.ledger.tables import (
     baselines,
@@ -31,10 +30,11 @@ _BATCH = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purged:
-    """What was removed: ids of the runs, and how many rejections and events went with them."""
+    """What was removed: ids of the runs, and how many rejections, conflicts and events went with them."""
 
     run_ids: tuple[str, ...]
     rejections: int
+    conflicts: int
     events: int
 
 
@@ -42,7 +42,8 @@ def purge(database: Database, before: datetime) -> Purged:
     """Remove runs that ended before then, with their phases, decided rejections, closed conflicts and events.
 
     Kept: the newest run of each integration, the newest that has begun to load, those that a cursor or a baseline comes from, and
-    those with rejections that are open or wait to be replayed. Audit, leases, cursors and files seen are never removed.
+    those with rejections that are open or wait to be replayed. A conflict goes when it is closed and neither the run that recorded it
+    nor the one that closed it is kept. Audit, leases, cursors and files seen are never removed.
     """
     with database.read() as connection:
         chosen = list(connection.scalars(_removable(before)))
@@ -58,14 +59,14 @@ def purge(database: Database, before: datetime) -> Purged:
             connection.execute(phases.delete().where(phases.c.run_id.in_(batch)))
             connection.execute(loads.delete().where(loads.c.run_id.in_(batch)))
             gone_rejections += connection.execute(rejections.delete().where(rejections.c.run_id.in_(batch))).rowcount
-            connection.execute(
-                conflicts.delete().where(conflicts.c.run_id.in_(batch), conflicts.c.status.not_in(PENDING))
-            )
             gone_events += connection.execute(events.delete().where(events.c.run_id.in_(batch))).rowcount
     with database.write() as connection:
         used = sa.select(runs.c.mapping_sha256)
         connection.execute(mapping_versions.delete().where(mapping_versions.c.sha256.not_in(used)))
-    return Purged(run_ids=tuple(gone), rejections=gone_rejections, events=gone_events)
+        kept = sa.select(runs.c.id)
+        forgotten = conflicts.delete().where(conflicts.c.closed_run_id.not_in(kept), conflicts.c.run_id.not_in(kept))
+        gone_conflicts = connection.execute(forgotten).rowcount
+    return Purged(run_ids=tuple(gone), rejections=gone_rejections, conflicts=gone_conflicts, events=gone_events)
 
 
 def _removable(before: datetime) -> sa.Select[Any]:

@@ -177,7 +177,7 @@ rejections = sa.Table(
     sqlite_autoincrement=True,
 )
 
-# A conflict is known again by its fingerprint: a keyed digest of key, field and values.
+# A conflict is known again by its fingerprint, a keyed digest of key, field and values, until a run closes it.
 conflicts = sa.Table(
     "sync_conflicts",
     metadata,
@@ -195,8 +195,15 @@ conflicts = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("decided_at", UtcTime),
     sa.Column("decided_by", sa.Text),
-    sa.Column("applied_run_id", sa.String(26)),
-    sa.Index(None, "mapping_id", "fingerprint"),
+    sa.Column("closed_run_id", sa.String(26)),
+    sa.Index(
+        "uq_sync_conflicts_live",
+        "mapping_id",
+        "fingerprint",
+        unique=True,
+        sqlite_where=sa.text("closed_run_id IS NULL"),
+        postgresql_where=sa.text("closed_run_id IS NULL"),
+    ),
     sa.Index(None, "mapping_id", "status"),
     sa.Index(None, "run_id"),
     sqlite_autoincrement=True,

@@ -31,11 +31,18 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("decided_at", sa.DateTime(timezone=True)),
         sa.Column("decided_by", sa.Text()),
-        sa.Column("applied_run_id", sa.String(26)),
+        sa.Column("closed_run_id", sa.String(26)),
         sa.PrimaryKeyConstraint("number", name="pk_sync_conflicts"),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_sync_conflicts_mapping_id_fingerprint", "sync_conflicts", ["mapping_id", "fingerprint"])
+    op.create_index(
+        "uq_sync_conflicts_live",
+        "sync_conflicts",
+        ["mapping_id", "fingerprint"],
+        unique=True,
+        sqlite_where=sa.text("closed_run_id IS NULL"),
+        postgresql_where=sa.text("closed_run_id IS NULL"),
+    )
     op.create_index("ix_sync_conflicts_mapping_id_status", "sync_conflicts", ["mapping_id", "status"])
     op.create_index("ix_sync_conflicts_run_id", "sync_conflicts", ["run_id"])
 
