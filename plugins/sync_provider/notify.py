@@ -21,13 +21,22 @@ from sync_provider.core.mapping import Mapping, Notifier
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from sync_provider.engine.ledger import Ledger
     from sync_provider.engine.settings import Settings
 
 log = logging.getLogger(__name__)
 
 OK = "ok"
-TITLES = {"failure": "échec", "rejected": "enregistrements rejetés", OK: "rétablie"}
-COLOURS = {"failure": "#b42318", "rejected": "#b54708", OK: "#067647"}
+TITLES = {
+    "failure": "échec",
+    "rejected": "enregistrements rejetés",
+    "conflict": "conflits à trancher",
+    OK: "rétablie",
+}
+COLOURS = {"failure": "#b42318", "rejected": "#b54708", "conflict": "#b54708", OK: "#067647"}
+COUNTERS = {"rejected": "rejected", "conflict": "conflicts_open"}
+"""States of a run that was reported, worst first, and the counter that tells of each."""
+
 _PLACEHOLDER = re.compile(r"\{(integration|title|message|where|hint|link)\}")
 _JINJA = re.compile(r"\{[{%#]")
 
@@ -65,10 +74,9 @@ def on_failure(context: Context) -> None:
 
 
 def on_success(context: Context) -> None:
-    """A run was reported: tell of rejections, or that all is well again. Airflow calls this."""
-    instance = context["ti"]
-    counters = instance.xcom_pull(task_ids=instance.task_id) or {}
-    alert(context, "rejected" if counters.get("rejected") else OK)
+    """A run was reported: tell of rejections or conflicts, or that all is well again. Airflow calls this."""
+    counters = _counters(context)
+    alert(context, *(state for state, counter in COUNTERS.items() if counters.get(counter)))
 
 
 def say_why(context: Context) -> None:
@@ -79,23 +87,25 @@ def say_why(context: Context) -> None:
         log.error("%s", error)
 
 
-def alert(context: Context, state: str) -> None:
-    """Send what the change to ``state`` asks for; a state that the integration is already in asks for nothing.
+def alert(context: Context, *states: str) -> None:
+    """Send what a change of state asks for; a state that the integration is already in asks for nothing.
 
     Args:
         context: of the task.
-        state: ``failure``, ``rejected`` or ``ok``.
+        states: what is wrong, worst first: ``failure``, ``rejected``, ``conflict``; the first that ``alerts.on`` names counts. None:
+            all is well.
     """
     try:
         task: Any = context["task"]
         mapping: Mapping = task.mapping_source().mapping
-        if state == "rejected" and state not in mapping.alerts.on:
-            state = OK
-        if state == "failure" and state not in mapping.alerts.on:
+        state = next((state for state in states if state in mapping.alerts.on), OK)
+        if state == OK and "failure" in states:
             return
         error = context.get("exception")
         with hooks.environment() as environment:
-            if environment.ledger.alerts.transition(mapping.id, state, _fingerprint(error)) is None:
+            ledger = environment.ledger
+            which = _newest_conflict(ledger, mapping.id, task) if state == "conflict" else _fingerprint(error)
+            if ledger.alerts.transition(mapping.id, state, which) is None:
                 return
             message = compose(mapping, state, error, context, environment.settings)
             for send in _senders(mapping, environment.settings):
@@ -117,10 +127,13 @@ def compose(mapping: Mapping, state: str, error: Any, context: Context, settings
         what = {
             "failure": "La tâche a été arrêtée avant la fin.",
             "rejected": "Des enregistrements ne respectent pas les règles ; les autres sont écrits.",
+            "conflict": f"Modifié des deux côtés, à trancher : {_counters(context).get('conflicts_open')}. Tout le reste est synchronisé.",
             OK: "La dernière exécution a réussi.",
         }[state]
     where = str(ours.where) if ours else ""
     hint = (ours.hint if ours else None) or ""
+    if state == "conflict":
+        hint = f"airflow-sync conflicts list {mapping.id} les montre, airflow-sync conflicts resolve les tranche."
     facts = (
         ("Quoi", what),
         ("Où", where),
@@ -192,6 +205,20 @@ def _holds_jinja(value: Any) -> bool:
     if isinstance(value, list):
         return any(_holds_jinja(item) for item in value)
     return isinstance(value, str) and _JINJA.search(value) is not None
+
+
+def _counters(context: Context) -> dict[str, Any]:
+    """What the task counted."""
+    instance = context["ti"]
+    return instance.xcom_pull(task_ids=instance.task_id) or {}
+
+
+def _newest_conflict(ledger: Ledger, mapping_id: str, task: Any) -> str | None:
+    """The run that left new conflicts open; without new ones, that of which people were told."""
+    if ledger.conflicts.count(mapping_id=mapping_id, run_id=task.sync_run, statuses=("open",)):
+        return str(task.sync_run)
+    told = ledger.alerts.get(mapping_id)
+    return told.fingerprint if told and told.state == "conflict" else str(task.sync_run)
 
 
 def _fingerprint(error: Any) -> str | None:

@@ -14,11 +14,13 @@ import pytest
 from aiosmtpd.controller import Controller
 from airflow.sdk import BaseNotifier
 from airflow_samples import write_mapping
-from sync_provider import notify
+from sync_provider import hooks, notify
 from sync_provider.core.errors import SyncConnectionError, SyncDataError, Where
+from sync_provider.engine.ledger.conflicts import LoggedConflict
 from sync_provider.engine.loader import load_file
 
 ALERTS = "{emails: [data@example.org, ops@example.org], on: [failure, rejected]}"
+CONFLICTS = "{emails: [data@example.org], on: [failure, conflict]}"
 HINT = "Rename it back <script>alert(1)</script>"
 
 
@@ -120,6 +122,46 @@ def test_rejections_are_told_where_they_were_asked_for(letters, tmp_path):
     notify.on_success(context(tmp_path, counters={"rejected": 2}, alerts="{emails: [a@b.org]}"))
     subjects = [letter["Subject"].rpartition(" : ")[2] for letter in letters.received]
     assert subjects == ["enregistrements rejetés", "rétablie"]
+
+
+def conflicted(folder: Path, run: str, *keys: str, left: int, **changes: str) -> Any:
+    """A reported run that has recorded open conflicts of these keys; ``left`` are open in all."""
+    found = context(folder, counters={"rejected": 0, "conflicts_open": left}, **{"alerts": CONFLICTS, **changes})
+    found["task"].sync_run = run
+    values = {"base": "1", "source": "secret-2", "destination": "secret-3", "has_base": True, "policy": "manual"}
+    with hooks.environment() as environment:
+        environment.ledger.conflicts.record(
+            "clients", run, [LoggedConflict(key=key, field="code", **values) for key in keys]
+        )
+    return found
+
+
+def test_new_conflicts_are_told_once_where_they_were_asked_for_and_never_their_values(letters, tmp_path):
+    runs = [
+        conflicted(tmp_path, "01A", "a", "b", left=2),
+        conflicted(tmp_path, "01B", left=2),  # the same two
+        conflicted(tmp_path, "01C", "c", left=3),
+        conflicted(tmp_path, "01D", left=1),  # two of them decided: no news
+        conflicted(tmp_path, "01E", left=0),
+        conflicted(tmp_path, "01F", "d", left=1, alerts="{emails: [a@b.org]}"),
+    ]
+    for run in runs[:2]:
+        notify.on_success(run)
+    notify.on_success(runs[0])  # its report was cleared
+    for run in runs[2:]:
+        notify.on_success(run)
+    subjects = [letter["Subject"].rpartition(" : ")[2] for letter in letters.received]
+    assert subjects == ["conflits à trancher", "conflits à trancher", "rétablie"]
+    assert "à trancher : 2." in text(letters.received[0])
+    assert "airflow-sync conflicts list clients" in text(letters.received[0])
+    assert not any("secret" in str(letter) for letter in letters.received)
+
+
+def test_of_rejections_and_conflicts_the_first_that_was_asked_for_is_told(letters, tmp_path):
+    run = conflicted(tmp_path, "01A", "a", left=1)
+    run["ti"].xcom_pull = lambda **_: {"rejected": 2, "conflicts_open": 1}
+    notify.on_success(run)
+    assert letters.received[0]["Subject"].endswith("conflits à trancher")
 
 
 def test_a_success_without_trouble_before_is_no_news(letters, tmp_path):
