@@ -155,16 +155,18 @@ def _one_way_tasks(mapping: Mapping, timed: dict[str, Any], common: dict[str, An
         operators.PlanOperator(task_id="plan", **timed),
         *_approval(mapping, common),
         operators.BackupOperator(task_id="backup", **timed),
-        load(task_id="load", outlets=assets_of(mapping.destination), **timed),
+        load(task_id="load", outlets=_outlets(mapping, mapping.destination), **timed),
         operators.ReportOperator(task_id="report", **timed),
     ]
 
 
 def _two_way_tasks(mapping: Mapping, timed: dict[str, Any], common: dict[str, Any]) -> list[Any]:
     """Both snapshots → plan → validate → [approve] → backup → apply → report."""
-    ends = {side: assets_of(mapping.endpoint(side)) for side in SIDES}
     snapshots = [
-        operators.SnapshotOperator(side=side, task_id=f"snapshot_{side}", inlets=ends[side], **timed) for side in SIDES
+        operators.SnapshotOperator(
+            side=side, task_id=f"snapshot_{side}", inlets=assets_of(mapping.endpoint(side)), **timed
+        )
+        for side in SIDES
     ]
     return [
         snapshots,
@@ -172,9 +174,17 @@ def _two_way_tasks(mapping: Mapping, timed: dict[str, Any], common: dict[str, An
         operators.ValidateOperator(task_id="validate", **timed),
         *_approval(mapping, common),
         operators.BackupOperator(task_id="backup", **timed),
-        operators.ApplyOperator(task_id="apply", outlets=[asset for side in SIDES for asset in ends[side]], **timed),
+        operators.ApplyOperator(
+            task_id="apply", outlets=_outlets(mapping, mapping.source, mapping.destination), **timed
+        ),
         operators.ReportOperator(task_id="report", **timed),
     ]
+
+
+def _outlets(mapping: Mapping, *written: Endpoint) -> list[Asset]:
+    """What others may be scheduled on. Not what the integration itself is: Airflow would start it anew after each of its own runs."""
+    own = set(mapping.when.assets)
+    return [asset for endpoint in written for asset in assets_of(endpoint) if asset.uri not in own]
 
 
 def _approval(mapping: Mapping, common: dict[str, Any]) -> list[Any]:
@@ -209,9 +219,6 @@ def _clock(mapping: Mapping, schedule: Schedule) -> Any:
 
 def _unavailable(mapping: Mapping) -> Iterator[tuple[str, str]]:
     """What the models accept for the versions to come and this one does not run, as (path, name): said, not ignored."""
-    for side in ("source", "destination"):
-        if isinstance(endpoint := getattr(mapping, side), GoogleSheetsEndpoint):
-            yield f"{side}.type", endpoint.type
     if mapping.when.kind == "realtime":
         yield "schedule", "realtime"
     if mapping.webhooks:

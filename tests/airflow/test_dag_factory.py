@@ -54,10 +54,11 @@ def test_a_two_way_dag_reads_both_sides_beside_each_other_and_writes_both_in_one
         "snapshot_source",
         "snapshot_destination",
     ]
-    assert len(dag.task_dict["apply"].outlets) == 2
-    form = set(dag.params)
-    assert "new_baseline" in form
-    assert not form & {"limit", "since", "until", "full_refresh"}
+    assert [asset.uri for asset in dag.task_dict["snapshot_destination"].inlets] == ["x-sql://entrepot/clients"]
+    assert [asset.uri for asset in dag.task_dict["apply"].outlets] == [
+        "x-csv://fichiers/clients.csv",
+        "x-sql://entrepot/clients",
+    ]
 
 
 def test_nobody_is_asked_where_a_tripped_guard_fails_the_run(mappings):
@@ -103,6 +104,33 @@ def test_endpoints_are_assets(mappings):
     dag = build(mappings)
     assert [asset.uri for asset in dag.task_dict["extract"].inlets] == ["x-csv://fichiers/clients.csv"]
     assert [asset.uri for asset in dag.task_dict["load"].outlets] == ["x-sql://entrepot/clients"]
+
+
+def test_no_integration_is_scheduled_by_what_it_writes_itself(mappings):
+    listens = "{assets: [x-csv://fichiers/clients.csv, x-sql://entrepot/clients, x-sql://entrepot/achats]}"
+    two_way = build(mappings, mode="bidirectional", schedule=listens)
+    assert two_way.task_dict["apply"].outlets == []
+    assert build(mappings, schedule=listens).task_dict["load"].outlets == []
+    source_only = build(mappings, mode="bidirectional", schedule="{assets: [x-csv://fichiers/clients.csv]}")
+    assert [asset.uri for asset in source_only.task_dict["apply"].outlets] == ["x-sql://entrepot/clients"]
+
+
+SHEET = "{type: google_sheets, connection: google, spreadsheet: 1abcDEF, sheet: Clients}"
+
+
+def test_spreadsheets_have_operators_and_an_asset_of_their_own(mappings):
+    read = build(mappings, source=SHEET).task_dict["extract"]
+    written = build(mappings, destination=SHEET).task_dict["load"]
+    assert [type(task).__name__ for task in (read, written)] == ["SheetsExtractOperator", "SheetsLoadOperator"]
+    assert [asset.uri for asset in (*read.inlets, *written.outlets)] == ["x-google-sheets://google/1abcDEF"] * 2
+    assert "google_sheets" in build(mappings, destination=SHEET).tags
+
+
+def test_every_choice_of_a_two_way_form_is_explained_in_french(mappings):
+    form = build(mappings, mode="bidirectional").params
+    assert set(form) == {"dry_run", "keys", "allow_deletes_once", "new_baseline"}
+    assert "référence" in form.get_param("new_baseline").schema["title"]
+    assert "ne rien supprimer" in form.get_param("new_baseline").description
 
 
 @pytest.mark.parametrize(
@@ -161,10 +189,6 @@ def test_the_start_is_fixed_and_in_the_mappings_time_zone(mappings):
     ("changes", "place"),
     [
         ({"schedule": "realtime"}, "schedule: realtime is not available in this version"),
-        (
-            {"source": "{type: google_sheets, connection: g, spreadsheet: s}"},
-            "source.type: google_sheets is not available in this version",
-        ),
         ({"webhooks": "[{connection: hook}]"}, "webhooks: webhooks is not available in this version"),
         (
             {"alerts": "{notifiers: [{name: os.system, kwargs: {text: '{{ 7 * 7 }}'}}]}"},
@@ -258,6 +282,7 @@ def run_python(program: str, *arguments: object, **environ: str) -> str:
 def test_the_same_mappings_serialise_to_the_same_dags_in_every_process(mappings):
     write_mapping(mappings, "a", schedule="{assets: [x-b, x-a], cron: '0 6 * * *'}", incremental=INCREMENTAL)
     write_mapping(mappings, "b", airflow="{tags: [zz, aa, mm, kk]}")
+    write_mapping(mappings, "c", mode="bidirectional", source=SHEET, deletes="propagate")
     program = """
         import json, sys
         from pathlib import Path
@@ -274,8 +299,14 @@ def test_the_same_mappings_serialise_to_the_same_dags_in_every_process(mappings)
 
 
 def test_parsing_opens_no_socket_and_no_ledger_and_imports_nothing_heavy(mappings):
+    kinds: list[dict[str, str]] = [
+        {},
+        {"mode": "bidirectional"},
+        {"source": SHEET},
+        {"mode": "bidirectional", "source": SHEET},
+    ]
     for number in range(100):
-        write_mapping(mappings, f"m{number}", airflow=f"{{tags: [t{number}]}}")
+        write_mapping(mappings, f"m{number}", airflow=f"{{tags: [t{number}]}}", **kinds[number % len(kinds)])
     program = """
         import json, socket, sys
         import airflow.sdk
@@ -290,7 +321,8 @@ def test_parsing_opens_no_socket_and_no_ledger_and_imports_nothing_heavy(mapping
         namespace = {"__file__": "x.py"}
         register_integrations(namespace, sys.argv[1])
         report_broken_mappings(sys.argv[1])
-        heavy = ["pandas", "numpy", "great_expectations", "googleapiclient", "google.cloud", "openpyxl", "duckdb",
+        heavy = ["pandas", "numpy", "great_expectations", "googleapiclient", "google.auth", "google.cloud", "httplib2",
+                 "sync_provider.connectors.sheets", "sync_provider.engine.bidirectional", "openpyxl", "duckdb",
                  "fastapi", "pyarrow", "sqlalchemy.orm", "alembic", "requests", "smtplib", "sync_provider.engine.ledger"]
         print(json.dumps([len(namespace) - 1, [m for m in heavy if m in sys.modules and m not in before]]))
     """
