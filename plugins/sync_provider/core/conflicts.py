@@ -40,8 +40,7 @@ class FieldRule:
         policy: who wins where both sides changed it.
         nulls: ``clear``: a null travels as any value; ``keep``: it never does; ``skip``: it holds up the update of the side
             that would be cleared.
-        restorable: whether a value can be written where it is owned, when its record comes back; not so where an expression
-            made it and none undoes that.
+        restorable: whether its owner can be given the value when a record comes back; not so where an expression made it.
     """
 
     name: str
@@ -86,7 +85,7 @@ class Rules:
                     direction=f.direction,
                     policy=conflicts.fields.get(f.destination, conflicts.policy),
                     nulls=f.nulls,
-                    restorable=f.to_destination is None or f.to_source is not None,
+                    restorable=f.direction != "to_destination" or f.to_destination is None,
                 )
                 for f in mapping.fields
                 if f.destination not in mapping.key

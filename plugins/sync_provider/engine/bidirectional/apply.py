@@ -211,8 +211,8 @@ class _Application:
                 yield batch.filter(pc.invert(held_up))
 
         replaced = [batch.column(BASE).drop_null().to_numpy() for batch in confirmed()]
-        changes = sum(batch.num_rows for batch in confirmed())
-        if not changes and before.path is not None:
+        added = sum(pc.sum(pc.invert(batch.column(DROP))).as_py() or 0 for batch in confirmed())
+        if not added and not any(map(len, replaced)) and before.path is not None:
             return None
         positions = np.sort(np.concatenate(replaced)) if replaced else np.empty(0, dtype=np.int64)
         kept = (batch.filter(pc.invert(batch.column(DROP))) for batch in confirmed())

@@ -118,7 +118,9 @@ class Differ:
     def known(self, keys: Iterable[str]) -> frozenset[str]:
         """Those of the keys that stand anywhere: on a side, or in the baseline."""
         query = "SELECT k FROM joined WHERE k IN (SELECT unnest(?))"
-        return frozenset(row[0] for row in self._db.execute(query, [list(keys)]).fetchall())
+        # Asked for while `rows` is being read, whose result a second query on the same connection would end.
+        with self._db.cursor() as connection:
+            return frozenset(row[0] for row in connection.execute(query, [list(keys)]).fetchall())
 
     def blocked(self, keys: Iterable[str]) -> frozenset[str]:
         """Those of the keys that are left alone in this run; after `compare`."""

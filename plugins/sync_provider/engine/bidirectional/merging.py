@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 KEY = "__k"  # the key's text
 BASE = "__b"  # position in the baseline that this row replaces; null: none
-DROP = "__drop"  # the baseline shall not hold the key any more
+DROP = "__drop"  # the baseline shall not get this row: the key is gone, or nothing of it changes
 HERE = "__in_"  # + side: whether the side holds a record now
 DOES = "__op_"  # + side: what is written there
 STATUS = "__status"
@@ -259,8 +259,9 @@ class _Work:
         else:
             status = "agreed"
         gone = {side: self._gone(side, old, held, outcome) for side in SIDES}
-        unchanged = old is not None and all(old[GONE + side] == gone[side] for side in SIDES)
-        if not written and status == "agreed" and unchanged and _equal(base, outcome.base):
+        kept = old is not None and all(old[GONE + side] == gone[side] for side in SIDES) and _equal(base, outcome.base)
+        unchanged = kept and not written
+        if unchanged and status == "agreed":
             return
         values = outcome.base.values if outcome.base else dict.fromkeys(self._names)
         unagreed = NAME_SEPARATOR.join(sorted(outcome.base.unagreed)) if outcome.base else ""
@@ -270,8 +271,8 @@ class _Work:
                 UNAGREED: unagreed or None,
                 **{GONE + side: gone[side] for side in SIDES},
                 KEY: key,
-                BASE: old[POSITION] if old else None,
-                DROP: outcome.base is None,
+                BASE: old[POSITION] if old and not unchanged else None,
+                DROP: outcome.base is None or unchanged,
                 **{HERE + side: held[side] is not None for side in SIDES},
                 **{DOES + side: does[side] for side in SIDES},
                 STATUS: status,
