@@ -28,11 +28,12 @@ from sync_provider.core.guards import Trip
 from sync_provider.dag_factory import build_dag
 from sync_provider.engine import run
 from sync_provider.engine.loader import load_file
-from sync_provider.operators import SqlLoadOperator
+from sync_provider.operators import ApplyOperator, SqlLoadOperator
 from sync_provider.operators.base import LogGroup, backfill_interval
 from sync_provider.retry import SyncRetryPolicy
 
 PHASES = ("extract", "validate", "plan", "backup", "load", "report")
+TWO_WAY = ("snapshot_source", "snapshot_destination", "plan", "validate", "backup", "apply", "report")
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Script:
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch, airflow_home: Any) -> Iterator[Script]:
     made = Script()
-    phases = SimpleNamespace(**{name: made.phase(name) for name in PHASES})
+    phases = SimpleNamespace(**{name: made.phase(name) for name in {*PHASES, *TWO_WAY}})
     monkeypatch.setattr(engine, "pipeline", phases, raising=False)
     monkeypatch.setattr("sync_provider.engine.phases.approve.trips", lambda _: made.trips)
 
@@ -109,6 +110,36 @@ def test_a_run_calls_every_phase_once_in_order(airflow_home, script):
     assert script.opened[0]["trigger"] == "manual"
     assert script.opened[0]["interval"] is None
     assert script.alerts == [("plain", "ok")]
+
+
+def test_a_two_way_run_calls_its_own_phases_once_in_order(airflow_home, script):
+    dag_run = build(airflow_home, "both", mode="bidirectional").test(run_conf={"new_baseline": True, "keys": ["a"]})
+    assert dag_run.state == "success"
+    assert sorted(script.calls[:2]) == sorted(TWO_WAY[:2])
+    assert script.calls[2:] == list(TWO_WAY[2:])
+    assert {(one["params"].new_baseline, one["params"].keys) for one in script.opened} == {(True, ("a",))}
+    apply = next(ti for ti in dag_run.get_task_instances() if ti.task_id == "apply")
+    for link, page in (("PlanLink", "plan"), ("RejectionsLink", "rejets")):
+        address = apply.xcom_pull(task_ids="apply", key=f"_link_{link}")
+        assert address == f"/synchronisation/{page}/01J00000000000000000000000/"
+
+
+def test_a_two_way_dry_run_stops_after_the_validation_and_still_reports(airflow_home, script):
+    dag_run = build(airflow_home, "both_dry", mode="bidirectional").test(run_conf={"dry_run": True})
+    assert dag_run.state == "success"
+    assert script.calls[2:] == ["plan", "validate", "report"]
+    assert states(dag_run)["backup"][0] == states(dag_run)["apply"][0] == "skipped"
+
+
+@pytest.mark.parametrize(("mode", "operator"), [("bidirectional", SqlLoadOperator), ("import", ApplyOperator)])
+def test_an_operator_of_the_other_mode_says_so_and_calls_nothing(airflow_home, script, mode, operator):
+    path = write_mapping(airflow_home / "mappings", "mixed", mode=mode)
+    task = operator(task_id="write", mapping_file=str(path))
+    instance = SimpleNamespace(dag_id="mixed", try_number=1)
+    context = {"ti": instance, "dag_run": SimpleNamespace(run_id="r", run_type="manual"), "params": {}}
+    with pytest.raises(MappingError, match=f"{operator.__name__} does not fit mode: {mode}"):
+        task.execute.__wrapped__(task, context)
+    assert script.calls == []
 
 
 def test_a_connection_error_is_tried_again_until_the_tries_are_used_up(airflow_home, script):

@@ -101,14 +101,14 @@ def test_the_samples_and_the_upkeep_are_dags(airflow_home):
     assert found == {*samples, "sync_maintenance"}
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["existing_airflow", "own_dag"])
+@pytest.mark.parametrize("example", EXAMPLES, ids=["existing_airflow", "own_dag", "own_two_way_dag"])
 def test_the_examples_of_the_documentation_are_dags(example, mappings):
     write_mapping(mappings, "clients")
     namespace = {"__file__": "example.py", "__name__": "example"}
     exec(compile(example.replace("/opt/airflow/include/mappings", str(mappings)), "docs/airflow.md", "exec"), namespace)
     dags = [value for value in namespace.values() if isinstance(value, DAG)]
-    dags = dags or [namespace["extract"].dag]
-    assert [dag.dag_id for dag in dags] in (["sync__clients"], ["clients_and_more"])
+    dags = dags or [namespace["report"].dag]
+    assert [dag.dag_id for dag in dags] in (["sync__clients"], ["clients_and_more"], ["clients_in_step"])
     for dag in dags:
         dag.validate()
         assert "report" in dag.task_dict

@@ -18,7 +18,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from sync_provider import hooks, notify
-from sync_provider.core.changes import RunParams
+from sync_provider.core.changes import ONE_WAY, TWO_WAY, RunParams
 from sync_provider.core.errors import MappingError, SyncConnectionError, SyncError
 from sync_provider.engine.loader import MappingSource, load_file, load_mapping
 from sync_provider.retry import SyncRetryPolicy
@@ -156,10 +156,21 @@ class SyncOperator(MappingTask, BaseOperator):
             raise AirflowSkipException(f"dry run: no {self.phase}")
         started = time.monotonic()
         with LogGroup(self.phase), self._work(), self.running(context) as run:
+            self._check_mode(run)
             counters: dict[str, Any] = getattr(pipeline, self.phase)(run)
         log.info("%s in %.1f s: %s", self.phase, time.monotonic() - started, readable(counters))
         self.publish(context, counters)
         return counters
+
+    def _check_mode(self, run: RunContext) -> None:
+        """Raise MappingError if runs of this mapping have no such phase."""
+        order = TWO_WAY if run.mapping.two_way else ONE_WAY
+        if self.phase not in order:
+            raise MappingError(
+                f"{type(self).__name__} does not fit mode: {run.mapping.mode}, whose phases are {', '.join(order)}",
+                hint="Use the operators of these phases.",
+                code="mode_operator",
+            )
 
     def publish(self, context: Context, counters: dict[str, Any]) -> None:
         """Tell Airflow more than the counters; nothing by default."""
