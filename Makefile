@@ -44,8 +44,9 @@ lint: venv ## formatting, types, layers, mappings, generated files, file lengths
 	$(VENV)/bin/airflow-sync schema --check $(GENERATED)
 	$(PY) -m local.budget
 
-generate: venv ## write the mapping's JSON Schema and reference page anew
+generate: venv ## write the mapping's JSON Schema, its reference page and the two-way table anew
 	$(VENV)/bin/airflow-sync schema $(GENERATED)
+	cd tests && $(abspath $(VENV))/bin/python -m unit.test_reconcile
 
 bench: venv ## time the engine beside its peers; results in bench/results/
 	@exec $(PY) bench/run.py

@@ -1,6 +1,6 @@
 """What becomes of one key: the whole table of {absent, 1, 2}³ for each policy. docs/two-way-table.md shows it.
 
-`python -m unit.test_reconcile` in tests/ writes the page anew.
+`make generate` writes the page anew.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from sync_provider.core.reconcile import copy_key, reconcile
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "two-way-table.md"
 POLICIES = ("merge", "source_wins", "destination_wins", "newest", "manual", "keep_both")
+DELETES = ("none", "to_destination", "to_source", "propagate")
 VALUES = (None, 1, 2)
 ROWS = tuple(product(VALUES, repeat=3))
 
@@ -73,7 +74,7 @@ DELETIONS = ((1, None, 1), (2, None, 2), (1, 1, None), (2, 2, None))
 
 
 @pytest.mark.parametrize("row", ROWS)
-@pytest.mark.parametrize("deletes", ["none", "to_destination", "to_source", "propagate"])
+@pytest.mark.parametrize("deletes", DELETES)
 @pytest.mark.parametrize("granularity", ["cell", "row"])
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_table(row: tuple[int | None, ...], policy: str, granularity: str, deletes: str) -> None:
@@ -323,30 +324,58 @@ def page() -> str:
         "",
         "Every case of one field of one record: what both sides agreed on last (base), what each side holds now, and what both hold",
         "afterwards. 1 and 2 are two values, – is no record. Deletions travel here (`deletes: propagate`); where they may not, a record",
-        "that is missing on one side and unchanged on the other comes back. An open conflict is shown as source \\| destination: nothing is",
-        "written. Generated from tests/unit/test_reconcile.py, which checks each row.",
+        "that is missing on one side and unchanged on the other comes back, as the second table shows. An open conflict is shown as",
+        "source \\| destination: nothing is written. Generated from tests/unit/test_reconcile.py, which checks each row.",
         "",
         "| base | source | destination | " + " | ".join(f"`{policy}`" for policy in POLICIES) + " |",
         "|---|---|---|" + "---|" * len(POLICIES),
     ]
     for row in ROWS:
-        cells = []
-        for policy in POLICIES:
-            outcome = decide(row, policy, deletes="propagate")
-            one, other = ("–" if value is None else str(value) for value in held(outcome))
-            text = one if one == other else f"{one} \\| {other}"
-            text += ", open" if outcome.open else ""
-            text += f", and {row[2]} as a second record" if outcome.copies else ""
-            text += ", recorded" if outcome.conflicts and not outcome.open and not outcome.copies else ""
-            cells.append(text)
-        shown = ["–" if value is None else str(value) for value in row]
-        lines.append(f"| {' | '.join([*shown, *cells])} |")
-    lines += ["", "Under `newest`, the destination's record was changed later.", ""]
+        cells = [_cell(row, decide(row, policy, deletes="propagate")) for policy in POLICIES]
+        lines.append(f"| {' | '.join([*map(_value, row), *cells])} |")
+    lines += [
+        "",
+        "Under `newest`, the destination's record was changed later. *Recorded*: the value that lost is in the conflict log.",
+        "",
+        "## Where deletions may travel",
+        "",
+        "The rows of a record that is missing on one side and unchanged on the other, for each `deletes`:",
+        "",
+        "| base | source | destination | "
+        + " | ".join(f"`{deletes}`" for deletes in DELETES)
+        + " | within `delete_grace` |",
+        "|---|---|---|" + "---|" * (len(DELETES) + 1),
+    ]
+    for row in DELETIONS:
+        cells = [_cell(row, decide(row, "merge", deletes=deletes)) for deletes in DELETES]
+        base, source, destination = (record(value) for value in row)
+        waiting = Circumstances(may_delete=frozenset())
+        held_up = reconcile(base and Base(base), source, destination, rules(deletes="propagate"), waiting)
+        lines.append(f"| {' | '.join([*map(_value, row), *cells, _cell(row, held_up)])} |")
+    lines += [
+        "",
+        "Where a record that could not be read might be the missing one, nothing happens either, whatever `deletes` says.",
+        "",
+    ]
     return "\n".join(lines)
 
 
+def _value(value: object) -> str:
+    return "–" if value is None else str(value)
+
+
+def _cell(row: tuple[int | None, ...], outcome: Outcome) -> str:
+    """What both sides hold afterwards, and what else is to be said."""
+    one, other = map(_value, held(outcome))
+    text = one if one == other else f"{one} \\| {other}"
+    text += ", open" if outcome.open else ""
+    text += f", and {row[2]} as a second record" if outcome.copies else ""
+    text += ", recorded" if outcome.conflicts and not outcome.open and not outcome.copies else ""
+    return text
+
+
 def test_the_page_shows_this_table() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "cd tests && python -m unit.test_reconcile writes it anew"
+    assert PAGE.read_text(encoding="utf-8") == page(), "`make generate` writes it anew"
 
 
 if __name__ == "__main__":
