@@ -54,8 +54,8 @@ def column_number(name: str) -> int:
 
 
 def quoted(title: str) -> str:
-    """A title as answers write it: quoted unless it is a plain identifier."""
-    if _PLAIN_TITLE.fullmatch(title) and title.isascii():
+    """A title as answers write it: quoted unless it is a plain identifier that does not read as a cell."""
+    if _PLAIN_TITLE.fullmatch(title) and title.isascii() and parse_bounds(title) is None:
         return title
     return "'" + title.replace("'", "''") + "'"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sync_provider.sandbox.batch_cells
 import sync_provider.sandbox.batch_grid
+import sync_provider.sandbox.batch_groups
 import sync_provider.sandbox.batch_marks
 import sync_provider.sandbox.batch_sheets  # noqa: F401 - each enters its requests into the table
 from sync_provider.sandbox.calls import BOOK_WRITES, Call, answers

@@ -142,10 +142,13 @@ def _protect(work: Work, body: Json) -> Json:
     sheet, _ = area_of(work.book, held)
     item["range"] = _shown_range(work.book, held)
     item.setdefault("protectedRangeId", work.call.rng.randrange(1, 2**31))
-    item.setdefault("requestingUserCanEdit", True)
-    item.setdefault("editors", {"users": [work.call.user]})
-    sheet.parts.setdefault("protectedRanges", []).append(item)
-    return {"addProtectedRange": {"protectedRange": copy.deepcopy(item)}}
+    # As recorded: who protects may edit whatever is asked, which the reply's editors do not say yet.
+    editors = {name: people for name, people in item.pop("editors", {}).items() if people}
+    item = {name: value for name, value in item.items() if value is not False} | {"requestingUserCanEdit": True}
+    users = [*editors.get("users", []), work.call.user]
+    held_item = {**item, "editors": {**editors, "users": list(dict.fromkeys(users))}}
+    sheet.parts.setdefault("protectedRanges", []).append(held_item)
+    return {"addProtectedRange": {"protectedRange": {**copy.deepcopy(item), "editors": editors}}}
 
 
 @request("updateProtectedRange")
@@ -194,8 +197,8 @@ def _unmerge(work: Work, body: Json) -> Json:
 @request("setBasicFilter")
 def _filter(work: Work, body: Json) -> Json:
     held = copy.deepcopy(body.get("filter", {}))
-    sheet, _ = area_of(work.book, held.get("range", {}))
-    sheet.parts["basicFilter"] = [{**held, "range": _shown_range(work.book, held["range"])}]
+    sheet, area = area_of(work.book, held.get("range", {}))
+    sheet.parts["basicFilter"] = [{**held, "range": grid_range(area)}]
     return {}
 
 

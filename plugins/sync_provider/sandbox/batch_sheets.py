@@ -7,6 +7,7 @@ import copy
 from sync_provider.sandbox.batch_grid import fit_grid
 from sync_provider.sandbox.calls import WORLD_WRITES, Call, answers
 from sync_provider.sandbox.cells import overlay
+from sync_provider.sandbox.colors import twin
 from sync_provider.sandbox.errors import invalid
 from sync_provider.sandbox.formulas import rename_sheet
 from sync_provider.sandbox.locales import known_locale
@@ -61,6 +62,8 @@ def _update(work: Work, body: Json) -> Json:
         sheet.grid = grid
     for name in names & {"hidden", "rightToLeft", "tabColor", "tabColorStyle"}:
         sheet.properties.pop(name, None)
+        if (other := twin(name)) and other not in names:
+            sheet.properties.pop(other, None)
         if name in given:
             sheet.properties[name] = given[name]
     if "index" in names:

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from sync_provider.sandbox.state import World
 
 
+@dataclass(frozen=True)
+class Media:
+    """An answer that is a file and no JSON."""
+
+    content: bytes
+    content_type: str
+
+
 @dataclass
 class Call:
     """A call that was let in. Everything that could differ when it is replayed from the journal is here.
@@ -42,7 +50,7 @@ class Call:
 
 
 BookHandler = Callable[[Call, Spreadsheet], Json]
-WorldHandler = Callable[[Call, "World"], Json | None]
+WorldHandler = Callable[[Call, "World"], Json | Media | None]
 
 BOOK_READS: dict[str, BookHandler] = {}
 BOOK_WRITES: dict[str, BookHandler] = {}

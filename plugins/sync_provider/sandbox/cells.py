@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from sync_provider.sandbox.colors import twin
 from sync_provider.sandbox.masks import Mask
 from sync_provider.sandbox.model import Cell, Json, checked_text
 from sync_provider.sandbox.render import merged
@@ -50,6 +51,8 @@ def _masked(base: Json, over: Json, mask: Mask) -> Json:
         return copy.deepcopy(over)
     result = copy.deepcopy(base)
     for name, below in mask.items():
+        if other := twin(name):
+            result.pop(other, None)
         if name not in over:
             result.pop(name, None)
         elif below and isinstance(over[name], dict):

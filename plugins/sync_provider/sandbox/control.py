@@ -139,7 +139,7 @@ class Control:
     def _as_person(self, method: str, params: Json, body: Json) -> Json:
         answer = self.service.store.answer(method, PERSON, params, body, self.service.base_url)
         self.service.announce(method, params, body)
-        return answer or {}
+        return answer if isinstance(answer, dict) else {}
 
     def _spreadsheets(self, _: Json) -> list[Json]:
         with self.service.store.lock:

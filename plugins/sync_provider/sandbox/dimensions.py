@@ -11,6 +11,8 @@ from sync_provider.sandbox.model import EMPTY, Cell, Json, Row, Sheet, Spreadshe
 Place = Callable[[int, bool], int]
 """New index of a row or column; the flag says whether it is the last of a range. One that is gone becomes the next, or
 the one before for a last."""
+GROUPS = {"ROWS": "rowGroups", "COLUMNS": "columnGroups"}
+"""The part of a sheet that holds the groups of an axis."""
 
 
 def insert(book: Spreadsheet, sheet: Sheet, axis: str, start: int, count: int, *, inherit: bool = False) -> None:
@@ -111,6 +113,8 @@ def _follow(book: Spreadsheet, sheet: Sheet, axis: str, place: Place, gone: rang
     for held in book.grid_ranges():
         _follow_range(held, sheet, "Row" if rows else "Column", place)
     _drop_empty(book, sheet)
+    groups = [_moved_group(group, place) for group in sheet.parts.get(GROUPS[axis], [])]
+    sheet.parts[GROUPS[axis]] = [item for item in groups if item["range"]["startIndex"] < item["range"]["endIndex"]]
     properties = sheet.row_properties if rows else sheet.column_properties
     kept = {place(index, False): value for index, value in properties.items() if index not in gone}
     if rows:
@@ -128,6 +132,12 @@ def _follow_range(held: Json, sheet: Sheet, axis: str, place: Place) -> None:
         held[f"start{axis}Index"] = place(start, False)
     if end is not None:
         held[f"end{axis}Index"] = place(end - 1, True) + 1
+
+
+def _moved_group(group: Json, place: Place) -> Json:
+    held = group["range"]
+    start, end = place(held["startIndex"], False), place(held["endIndex"] - 1, True) + 1
+    return {**group, "range": {**held, "startIndex": start, "endIndex": end}}
 
 
 def _empty(held: Json) -> bool:

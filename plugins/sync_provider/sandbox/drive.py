@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import copy
+import csv
+import io
 from datetime import timedelta
 from typing import Any
 
-from sync_provider.sandbox.calls import WORLD_READS, WORLD_WRITES, Call, answers
+from sync_provider.sandbox.calls import WORLD_READS, WORLD_WRITES, Call, Media, answers
 from sync_provider.sandbox.drive_query import matches
 from sync_provider.sandbox.errors import ApiError
 from sync_provider.sandbox.model import Json
+from sync_provider.sandbox.render import Renderer
 from sync_provider.sandbox.spreadsheets import new_spreadsheet, spreadsheet_resource
 from sync_provider.sandbox.state import PERSON, SHEETS_TYPE, File, World, rfc3339
 
 _DEFAULT_FIELDS = ("kind", "id", "name", "mimeType")
 _CHANNEL_LIFE = timedelta(hours=1)
+_EXPORTS = {
+    "text/csv": ",",
+    "text/tab-separated-values": "\t",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": None,
+    "application/vnd.oasis.opendocument.spreadsheet": None,
+    "application/pdf": None,
+}
+"""What a spreadsheet can become, with the separator where the sandbox knows how."""
 _WRITABLE = ("name", "description", "starred", "trashed", "properties", "appProperties", "mimeType")
 
 
@@ -113,6 +124,30 @@ def _create(call: Call, world: World) -> Json:
 @answers(WORLD_READS, "drive.files.get")
 def _get(call: Call, world: World) -> Json:
     return _shown(call, file_resource(call, world.file(call, call.params["fileId"])))
+
+
+@answers(WORLD_READS, "drive.files.export")
+def _export(call: Call, world: World) -> Media:
+    """The first sheet as a person sees it, between commas or tabs."""
+    book = world.file(call, call.params["fileId"]).book
+    kind = call.params["mimeType"]
+    if book is None or kind not in _EXPORTS:
+        raise ApiError(400, "The requested conversion is not supported.", reason="badRequest", location="convertTo")
+    separator = _EXPORTS[kind]
+    if separator is None:
+        raise ApiError(501, f"The sandbox does not export to {kind}.", reason="notImplemented")
+    sheet = book.sheets[0]
+    rows = Renderer(book, call.now).values(sheet, sheet.whole())
+    width = max(map(len, rows), default=0)
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator).writerows([*row, *[""] * (width - len(row))] for row in rows)
+    return Media(text.getvalue().removesuffix("\r\n").encode(), kind)
+
+
+@answers(WORLD_READS, "drive.comments.list")
+def _comments(call: Call, world: World) -> Json:
+    world.file(call, call.params["fileId"])
+    return {"kind": "drive#commentList", "comments": []}
 
 
 @answers(WORLD_READS, "drive.files.list")

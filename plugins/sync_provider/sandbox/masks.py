@@ -89,7 +89,7 @@ def check_mask(api: Api, schema: dict[str, Any], mask: Mask, path: str = "") -> 
 
 
 def apply_mask(mask: Mask, value: Any) -> Any:
-    """The parts of an answer that the mask keeps. Lists are walked through; an element left empty stays ``{}``."""
+    """The parts of an answer that the mask keeps. Lists are walked through; what is left empty on the way stays ``{}``."""
     if not mask:
         return value
     if isinstance(value, list):
@@ -102,9 +102,7 @@ def apply_mask(mask: Mask, value: Any) -> Any:
         below = mask.get(name, star)
         if below is None:
             continue
-        part = apply_mask(below, item)
-        if part != {} or item == {}:
-            kept[name] = part
+        kept[name] = apply_mask(below, item)
     return kept
 
 

@@ -6,6 +6,7 @@ import copy
 from datetime import datetime
 from typing import Any
 
+from sync_provider.sandbox.colors import is_color, shown_colors
 from sync_provider.sandbox.evaluate import Calculator
 from sync_provider.sandbox.formats import DATE_TYPES, default_pattern, format_number, plain_number
 from sync_provider.sandbox.functions import Result
@@ -19,7 +20,7 @@ DEFAULT_FORMAT: Json = {
     "wrapStrategy": "OVERFLOW_CELL",
     "textFormat": {
         "foregroundColor": {},
-        "fontFamily": "Arial",
+        "fontFamily": "arial,sans,sans-serif",
         "fontSize": 10,
         "bold": False,
         "italic": False,
@@ -124,7 +125,7 @@ class Renderer:
             data["effectiveValue"] = extended_value(value)
             data["formattedValue"] = self.shown(value, cell)
         if cell.format is not None:
-            data["userEnteredFormat"] = copy.deepcopy(dict(cell.format))
+            data["userEnteredFormat"] = shown_colors(dict(cell.format))
         if data:
             data["effectiveFormat"] = self._effective(cell)
         if cell.note:
@@ -133,7 +134,7 @@ class Renderer:
         return data
 
     def _effective(self, cell: Cell) -> Json:
-        effective = merged(copy.deepcopy(DEFAULT_FORMAT), dict(cell.format or {}))
+        effective = merged(copy.deepcopy(DEFAULT_FORMAT), shown_colors(dict(cell.format or {})))
         if cell.pattern:
             kind, pattern = cell.pattern
             effective["numberFormat"] = {"type": kind, "pattern": pattern or default_pattern(kind, self.locale)}
@@ -152,9 +153,9 @@ def extended_value(value: Result) -> Json:
 
 
 def merged(base: Json, over: Json) -> Json:
-    """`base` with what `over` sets, message by message."""
+    """`base` with what `over` sets, message by message; a colour is one whole."""
     for name, value in over.items():
-        if isinstance(value, dict) and isinstance(base.get(name), dict):
+        if isinstance(value, dict) and isinstance(base.get(name), dict) and not is_color(name):
             merged(base[name], value)
         else:
             base[name] = copy.deepcopy(value)

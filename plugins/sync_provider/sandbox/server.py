@@ -75,8 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
-        if reply.status != 204:
-            self.send_header("Content-Type", reply.content_type)
+        self.send_header("Content-Type", reply.content_type)
         self.send_header("Vary", "Origin, X-Origin, Referer")
         self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()

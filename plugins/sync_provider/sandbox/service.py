@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote
 import sync_provider.sandbox.batch
 import sync_provider.sandbox.drive
 import sync_provider.sandbox.values  # noqa: F401 - each enters its methods into the tables
-from sync_provider.sandbox.calls import BOOK_WRITES, WORLD_WRITES
+from sync_provider.sandbox.calls import BOOK_WRITES, WORLD_WRITES, Media
 from sync_provider.sandbox.discovery import Api, Method, load_api
 from sync_provider.sandbox.errors import ApiError, forbidden, invalid
 from sync_provider.sandbox.faults import Fault, Faults, RequestLog
@@ -193,6 +193,8 @@ class Service:
             self.announce(method.name, params, body)
         if answer is None:
             return Reply(204, content_type="text/html")
+        if isinstance(answer, Media):
+            return Reply(200, answer.content, answer.content_type, {"Content-Disposition": "attachment"})
         return json_reply(200, apply_mask(mask, answer) if mask else answer)
 
     def announce(self, name: str, params: Json, body: Json) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from sync_provider.sandbox.a1 import clamp, find_area
 from sync_provider.sandbox.calls import BOOK_READS, Call, answers
 from sync_provider.sandbox.cells import apply_cell_data
+from sync_provider.sandbox.colors import default_theme, shown_colors
 from sync_provider.sandbox.errors import invalid
 from sync_provider.sandbox.filters import filter_areas, find_metadata
 from sync_provider.sandbox.locales import known_locale
@@ -27,6 +28,7 @@ def new_spreadsheet(call: Call, spreadsheet_id: str, body: Json) -> Spreadsheet:
         "autoRecalc": "ON_CHANGE",
         "timeZone": "Etc/GMT",
         "defaultFormat": copy.deepcopy(DEFAULT_FORMAT),
+        "spreadsheetTheme": default_theme(),
         **given,
     }
     if not known_locale(properties["locale"]):
@@ -97,7 +99,7 @@ def sheet_properties(book: Spreadsheet, sheet: Sheet) -> Json:
         "index": book.sheets.index(sheet),
         "sheetType": "GRID",
         "gridProperties": {name: value for name, value in grid.items() if value},
-        **{name: value for name, value in sheet.properties.items() if value},
+        **shown_colors({name: value for name, value in sheet.properties.items() if value}),
     }
 
 

@@ -12,7 +12,7 @@ from random import Random
 from threading import RLock
 from typing import Any
 
-from sync_provider.sandbox.calls import BOOK_READS, BOOK_WRITES, WORLD_READS, WORLD_WRITES, Call
+from sync_provider.sandbox.calls import BOOK_READS, BOOK_WRITES, WORLD_READS, WORLD_WRITES, Call, Media
 from sync_provider.sandbox.errors import ApiError, forbidden, not_found
 from sync_provider.sandbox.model import Json, Spreadsheet
 
@@ -97,7 +97,7 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
 
 
-def run(world: World, call: Call) -> Json | None:
+def run(world: World, call: Call) -> Json | Media | None:
     """Answer one call; a call that is refused changes nothing.
 
     Raises:
@@ -152,7 +152,7 @@ class Store:
             now = datetime.fromisoformat(at)
             run(self.world, Call(method, user, json.loads(params), json.loads(body), now, Random(seed)))  # noqa: S311
 
-    def answer(self, method: str, user: str, params: Json, body: Json, base_url: str) -> Json | None:
+    def answer(self, method: str, user: str, params: Json, body: Json, base_url: str) -> Json | Media | None:
         """Answer a call, and journal it if it changed something.
 
         Raises:
