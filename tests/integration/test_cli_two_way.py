@@ -76,7 +76,7 @@ def conflict(pair: Pair) -> None:
 def test_a_first_plan_shows_what_would_be_copied_and_writes_nothing(pair: Pair) -> None:
     plan = pair.json("plan", "pair")
     assert [(c["side"], c["op"]) for c in plan["changes"]] == [("destination", "insert")] * 3
-    assert plan["summary"]["destination inserts"] == 3
+    assert plan["summary"]["destination"]["inserts"] == 3
     assert not pair.workspace.database.exists() or pair.rows() == []
 
 
@@ -130,6 +130,37 @@ def test_a_plan_is_refused_once_its_mapping_has_changed(pair: Pair) -> None:
     assert pair.json("apply", "ffff", code=4)["error"]["code"] == "plan_unknown"
 
 
+def test_a_start_that_fits_several_plans_is_refused_with_their_names(pair: Pair) -> None:
+    conflict(pair)
+    first = pair.json("plan", "pair")
+    again = pair.json("plan", "pair")
+    assert again["digest"] == first["digest"]
+    pair.workspace.execute("UPDATE target SET amount = 9 WHERE code = '003'")
+    other = pair.json("plan", "pair")
+    refused = pair.json("apply", other["run"][:3], code=4)["error"]
+    assert refused["code"] == "plan_unknown"
+    assert "fits 2 plans" in refused["message"]
+    assert f"{other['run']} of pair, digest {other['digest'][:12]}" in refused["message"]
+    assert pair.json("apply", "", code=4)["error"]["code"] == "plan_unknown"
+    assert pair.json("apply", other["digest"][:12].upper())["counters"]["updated"] == 2
+    assert pair.file().splitlines()[3] == "003,9.00,c"
+
+
+def test_an_approval_on_the_command_line_needs_a_terminal(pair: Pair) -> None:
+    plan = pair.json("plan", "pair")
+    assert "needs a terminal" in pair("apply", plan["run"], "--approve", code=2).output
+
+
+def test_a_plan_that_a_guard_stops_is_not_applied_without_a_word(pair: Pair) -> None:
+    pair("run", "pair")
+    pair.workspace.csv(START.splitlines()[0] + "\n001,1.50,a\n")
+    plan = pair.json("plan", "pair", code=7)
+    assert pair.json("apply", plan["digest"], code=7)["state"] == "blocked"
+    assert len(pair.rows()) == 3
+    assert pair.json("apply", plan["digest"], "--allow-deletes-once")["counters"]["deleted"] == 2
+    assert len(pair.rows()) == 1
+
+
 def test_a_one_way_plan_is_applied_too(pair: Pair) -> None:
     pair.declare(mode="import", deletes="none")
     plan = pair.json("plan", "pair")
@@ -142,7 +173,7 @@ def test_a_one_way_plan_is_applied_too(pair: Pair) -> None:
 )  # fmt: skip
 def test_a_person_decides_and_the_next_run_applies_it(pair: Pair, options: list[str], holds: str | None) -> None:
     conflict(pair)
-    assert "1 open conflicts" in pair("run", "pair").stdout
+    assert "wait for a decision: 1," in pair("run", "pair").stdout
     (found,) = pair.json("conflicts", "list", "pair")["conflicts"]
     pair("conflicts", "resolve", str(found["id"]), *options)
     assert pair.json("run", "pair")["counters"]["conflicts_open"] == 0
@@ -233,7 +264,10 @@ def test_a_changed_filter_asks_for_a_new_baseline(pair: Pair) -> None:
     stopped = pair.json("run", "pair", code=7)
     assert stopped["error"]["code"] == "baseline_changed"
     assert "filter" in stopped["error"]["message"]
-    done = pair.json("run", "pair", "--new-baseline")
+    assert pair.json("plan", "pair", code=7)["error"]["code"] == "baseline_changed"
+    plan = pair.json("plan", "pair", "--new-baseline")
+    assert (plan["summary"]["source"]["filtered"], plan["changes"]) == (1, [])
+    done = pair.json("apply", plan["run"])
     assert (done["counters"]["baseline"], done["counters"]["deleted"], done["counters"]["filtered"]) == ("new", 0, 2)
     assert len(pair.rows()) == 3
 
@@ -252,4 +286,30 @@ def test_both_sides_are_tested_for_writing(pair: Pair) -> None:
 def test_status_tells_of_open_conflicts(pair: Pair) -> None:
     conflict(pair)
     pair("run", "pair")
-    assert "conflicts open 1" in pair("status", "pair").stdout
+    lines = pair("status").stdout.splitlines()
+    assert lines[1][lines[0].index("conflicts") :].split()[0] == "1"
+    told = pair.json("status", "pair")
+    assert told["conflicts_open"] == 1
+    assert "airflow-sync conflicts list --run" in pair("status", "pair").stdout
+    pair("conflicts", "resolve", "1", "--source")
+    assert pair.json("status")["integrations"][0]["conflicts_open"] == 0
+
+
+def test_a_run_tells_what_it_did_on_each_side(pair: Pair) -> None:
+    conflict(pair)
+    pair.workspace.execute("INSERT INTO target VALUES ('004', 4, 'new')")
+    told = [line.split() for line in pair("run", "pair").stdout.splitlines()]
+    assert ["read", "unchanged", "written", "conflict", "inserted", "updated"] in told
+    assert ["source", "3", "1", "1", "1", "1", "0"] in told
+    assert ["destination", "4", "1", "2", "1", "0", "1"] in told
+    sides = pair.json("status", "pair")["counters"]["sides"]
+    assert (sides["source"]["inserted"], sides["destination"]["updated"]) == (1, 1)
+
+
+def test_lint_names_the_place_of_what_two_ways_cannot_do(pair: Pair) -> None:
+    pair.declare(source={"type": "csv", "path": "*.csv"})
+    text = (pair.workspace.mappings / "pair.yaml").read_text(encoding="utf-8").splitlines()
+    line = next(number for number, each in enumerate(text, 1) if "*.csv" in each)
+    found = pair("lint", code=2).output
+    assert f"pair.yaml:{line}:" in found
+    assert "source.path: mode: bidirectional writes to the source too" in found

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import click
 
 from sync_provider.cli.driving import driving
-from sync_provider.cli.run import carry_out
+from sync_provider.cli.run import approve_option, carry_out
 from sync_provider.cli.session import Session, common_options, pass_session
+from sync_provider.cli.show import moment
 from sync_provider.core.changes import RunParams
 from sync_provider.core.errors import SyncDataError
+
+_LISTED = 5
 
 if TYPE_CHECKING:
     from sync_provider.engine.ledger import Ledger
@@ -20,11 +25,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("plan", metavar="PLAN")
 @click.option("--allow-deletes-once", is_flag=True, help="Let it pass the guards.")
-@click.option("--approve", is_flag=True, help="If a guard trips, ask the person at this terminal, who is audited.")
+@approve_option
 @common_options
 @pass_session
 def apply(session: Session, /, plan: str, *, allow_deletes_once: bool, approve: bool) -> None:
-    """Write the plan PLAN, as `airflow-sync plan` showed it: the run's id, or the plan's digest or its start.
+    """Write the plan PLAN, as `airflow-sync plan` showed it: its run's id, or its digest, or the start of either.
 
     Both sides are read again. If what would be written is not exactly that plan any more, nothing is, and the command exits with 4.
     """
@@ -44,21 +49,41 @@ def apply(session: Session, /, plan: str, *, allow_deletes_once: bool, approve: 
 
 
 def _find(ledger: Ledger, text: str) -> tuple[Run, str]:
-    """The newest plan that a person means, and its digest.
+    """The plan that a person means: its newest run, and its digest.
 
     Raises:
         SyncDataError: there is none, or the text fits several.
     """
-    found: dict[str, Run] = {}
+    fitting = [
+        plan for plan in _plans(ledger) if plan[0].id.startswith(text.upper()) or plan[1].startswith(text.lower())
+    ]
+    # The same plan made several times, of one integration, is one plan.
+    fitting.sort(key=_identity)
+    found = [next(same) for _, same in groupby(fitting, key=_identity)]
+    if len(found) == 1 and text:
+        return found[0]
+    if not found or not text:
+        raise SyncDataError(
+            f"no plan fits {text!r}", hint="`airflow-sync plan ID` makes one and names it.", code="plan_unknown"
+        )
+    newest = sorted(found, key=lambda plan: plan[0].id, reverse=True)
+    listed = "; ".join(
+        f"{run.id} of {run.mapping_id}, digest {digest[:12]}, made {moment(run.created_at)}"
+        for run, digest in newest[:_LISTED]
+    )
+    more = f"; and {len(found) - _LISTED} older ones" if len(found) > _LISTED else ""
+    raise SyncDataError(
+        f"{text!r} fits {len(found)} plans: {listed}{more}", hint="Give more of one.", code="plan_unknown"
+    )
+
+
+def _identity(plan: tuple[Run, str]) -> tuple[str, str]:
+    return plan[0].mapping_id, plan[1]
+
+
+def _plans(ledger: Ledger) -> Iterator[tuple[Run, str]]:
+    """What `airflow-sync plan` and dry runs have planned and the ledger still knows, newest first."""
     for run in ledger.runs.list():
         row = ledger.runs.phase(run.id, "plan") if run.params.get("dry_run") else None
-        if row is None or row.artifact is None or row.state != "succeeded":
-            continue
-        digest = str(row.artifact["digest"])
-        if run.id.startswith(text.upper()) or digest.startswith(text.lower()):
-            found.setdefault(digest, run)
-    if len(found) == 1:
-        ((digest, run),) = found.items()
-        return run, digest
-    what = f"{len(found)} plans fit" if found else "no plan fits"
-    raise SyncDataError(f"{what} {text!r}", hint="`airflow-sync plan ID` makes one and names it.", code="plan_unknown")
+        if row is not None and row.artifact is not None and row.state == "succeeded":
+            yield run, str(row.artifact["digest"])

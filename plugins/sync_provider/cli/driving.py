@@ -49,6 +49,11 @@ def part_options(command: F) -> F:
     return command
 
 
+new_baseline_option = click.option(
+    "--new-baseline", is_flag=True, help="Two-way: begin anew, as on the first run; nothing is deleted."
+)
+
+
 @dataclass(slots=True)
 class Drive:
     """One run on its way.

@@ -11,7 +11,7 @@ import click
 
 from sync_provider.cli.changes import Change, planned_changes
 from sync_provider.cli.conflicts import conflict_row
-from sync_provider.cli.driving import Drive, driving, part_options
+from sync_provider.cli.driving import Drive, driving, new_baseline_option, part_options
 from sync_provider.cli.run import params
 from sync_provider.cli.session import WAITS_FOR_A_PERSON, Session, common_options, pass_session
 from sync_provider.cli.show import number, table, value
@@ -31,6 +31,7 @@ _CHANGES_PER_TABLE = 500
 @click.command()
 @click.argument("mapping_id", metavar="ID")
 @part_options
+@new_baseline_option
 @click.option("--limit-shown", type=click.IntRange(min=0), default=20, show_default=True, help="Changes shown.")
 @click.option("--all", "show_all", is_flag=True, help="Show every change, and values whole.")
 @common_options
@@ -67,25 +68,38 @@ def _trips(drive: Drive) -> list[Trip]:
     return trips(drive.ctx)
 
 
-def _summary(drive: Drive) -> dict[str, int | None]:
-    """The plan in numbers; None is not known, which is no 0."""
+def _summary(drive: Drive) -> dict[str, Any]:
+    """The plan in numbers, two-way for each side; None is not known, which is no 0."""
     ctx, planned = drive.ctx, drive.ctx.artifact("plan")
     rejected = ctx.artifact("validate")["rejected"] + planned["rejected"]
     if ctx.mapping.two_way:
-        per_side = {
-            f"{side} {name}s": drive.counters("plan")[f"{side}_{name}s"]
+        counted = drive.counters("plan")
+        sides: dict[str, Any] = {
+            side: {
+                "read": planned["counts"][side]["read"],
+                **{name: counted[f"{side}_{name}"] for name in ("inserts", "updates", "deletes")},
+                "filtered": planned["counts"][side]["filtered"],
+            }
             for side in SIDES
-            for name in ("insert", "update", "delete")
         }
-        read = {f"{side} read": planned["counts"][side]["read"] for side in SIDES}
         refused = rejected + sum(ctx.artifact(f"snapshot_{side}")["rejected"] for side in SIDES)
-        return {**read, **per_side, "conflicts": planned["open"], "settled": planned["settled"], "rejected": refused}
+        return {**sides, "conflicts": planned["open"], "settled": planned["settled"], "rejected": refused}
     extracted = ctx.artifact("extract")
     numbers = {name: planned[name] for name in ("inserts", "updates", "deletes", "unchanged", "existing")}
     # A replace swaps the content without comparing: how many records stay as they are is not known.
     if ctx.mapping.write == "replace":
         numbers["updates"] = None
     return {"read": extracted["read"], **numbers, "rejected": rejected, "filtered": extracted["filtered"]}
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    flat = {name: count for name, count in summary.items() if not isinstance(count, dict)}
+    if "source" not in summary:
+        table(["", "records"], [[name, number(count)] for name, count in flat.items()], numbers=(1,))
+        return
+    rows = [[name, *(number(summary[side][name]) for side in SIDES)] for name in summary["source"]]
+    table(["", *SIDES], rows, numbers=(1, 2))
+    click.echo("\n" + ", ".join(f"{name} {number(count)}" for name, count in flat.items()))
 
 
 def _conflicts(drive: Drive) -> list[LoggedConflict]:
@@ -121,7 +135,7 @@ def _print_text(drive: Drive, stopped: list[Trip], *, limit: int | None) -> None
     mapping, summary = drive.ctx.mapping, _summary(drive)
     what = f"{_place(mapping.source)} ↔ " if mapping.two_way else f"{mapping.write} into "
     click.echo(f"{mapping.id}: {what}{_place(mapping.destination)}\n")
-    table(["", "records"], [[name, number(count)] for name, count in summary.items()], numbers=(1,))
+    _print_summary(summary)
     changes = islice(planned_changes(drive.ctx), limit)
     while chunk := list(islice(changes, _CHANGES_PER_TABLE)):
         click.echo()
@@ -133,7 +147,7 @@ def _print_text(drive: Drive, stopped: list[Trip], *, limit: int | None) -> None
     elif not total:
         click.echo("\nNothing would change.")
     if conflicts := _conflicts(drive):
-        click.echo("\nConflicts; see airflow-sync conflicts once a run has recorded them:\n")
+        click.echo("\nConflicts, recorded once a run has met them:\n")
         shown = conflicts[: limit if limit is not None else None]
         table(["key", "field", "base", "source", "destination", "becomes"], [conflict_row(each) for each in shown])
     click.echo(

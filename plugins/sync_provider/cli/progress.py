@@ -7,8 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sync_provider.core.changes import SNAPSHOTS
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+
+_COUNTED = ("extract", *SNAPSHOTS, "load", "apply")
+"""Phases that tell how many records they have taken so far."""
 
 
 class Display:
@@ -31,7 +37,7 @@ class Display:
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
-            TextColumn("{task.completed:,.0f} records" if name in ("extract", "load") else ""),
+            TextColumn("{task.completed:,.0f} records" if name in _COUNTED else ""),
             TimeElapsedColumn(),
         )
         # The answer goes to standard output, which may be a file: it must not be drawn into.

@@ -7,10 +7,25 @@ from typing import Any
 
 import click
 
-from sync_provider.cli.driving import Drive, conclusion, driving, part_options
+from sync_provider.cli.driving import Drive, conclusion, driving, new_baseline_option, part_options
 from sync_provider.cli.session import Session, common_options, pass_session
+from sync_provider.cli.show import number, side_table
 from sync_provider.core.changes import RunParams
 from sync_provider.core.errors import SyncError, SyncValidationError
+
+
+def _needs_terminal(_ctx: click.Context, _param: click.Parameter, approve: bool) -> bool:
+    if approve and not sys.stdin.isatty():
+        raise click.UsageError("--approve asks a person: it needs a terminal.")
+    return approve
+
+
+approve_option = click.option(
+    "--approve",
+    is_flag=True,
+    callback=_needs_terminal,
+    help="If a guard trips, ask the person at this terminal, who is audited.",
+)
 
 
 @click.command()
@@ -18,14 +33,12 @@ from sync_provider.core.errors import SyncError, SyncValidationError
 @click.option("--dry-run", is_flag=True, help="Stop after the plan; write nothing.")
 @part_options
 @click.option("--allow-deletes-once", is_flag=True, help="Let this run pass the guards.")
-@click.option("--new-baseline", is_flag=True, help="Two-way: begin anew, as on the first run; nothing is deleted.")
-@click.option("--approve", is_flag=True, help="If a guard trips, ask the person at this terminal, who is audited.")
+@new_baseline_option
+@approve_option
 @common_options
 @pass_session
 def run(session: Session, /, mapping_id: str, *, approve: bool, **asked: Any) -> None:
     """Run the integration ID now: the same phases, ledger and leases as in Airflow."""
-    if approve and not sys.stdin.isatty():
-        raise click.UsageError("--approve asks a person: it needs a terminal.")
     source = session.mapping(mapping_id)
     with driving(session, source, params(asked)) as drive:
         carry_out(session, drive, approve=approve)
@@ -40,13 +53,18 @@ def carry_out(session: Session, drive: Drive, *, approve: bool = False, only: st
             error.hint = error.hint or _way_on(drive, error)
         session.fail(error, **drive.facts())
     facts = drive.facts()
-    rejected = (facts["counters"] or {}).get("rejected", 0)
-    lines = [conclusion(facts)]
-    if rejected:
-        lines.append(f"Rejected records: airflow-sync rejects list --run {facts['run']}")
-    if open_conflicts := (facts["counters"] or {}).get("conflicts_open", 0):
-        lines.append(f"{open_conflicts} open conflicts: airflow-sync conflicts list {facts['mapping']}")
-    session.answer(facts, "\n".join(lines))
+    if session.as_json:
+        session.answer(facts, "")
+        return
+    click.echo(conclusion(facts))
+    counters = facts["counters"] or {}
+    side_table(counters)
+    if counters.get("rejected"):
+        click.echo(f"Rejected records: airflow-sync rejects list --run {facts['run']}")
+    if waiting := counters.get("conflicts_open"):
+        click.echo(
+            f"Conflicts that wait for a decision: {number(waiting)}, airflow-sync conflicts list {facts['mapping']}"
+        )
 
 
 def params(asked: dict[str, Any]) -> RunParams:

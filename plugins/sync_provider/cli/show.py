@@ -56,6 +56,15 @@ def counts(counters: Mapping[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {number(count)}" for name, count in said.items())
 
 
+def side_table(counters: Mapping[str, Any]) -> None:
+    """Print what a two-way run counted on each side, without columns that are all 0; nothing for a one-way run."""
+    sides: Mapping[str, Mapping[str, int]] = counters.get("sides") or {}
+    names = [name for name in next(iter(sides.values()), {}) if any(counted[name] for counted in sides.values())]
+    if names:
+        rows = [[side, *(number(counted[name]) for name in names)] for side, counted in sides.items()]
+        table(["", *names], rows, numbers=range(1, len(names) + 1))
+
+
 def value(text: str | None, *, whole: bool = False) -> str:
     r"""One value of a record for a terminal: null, empty and missing apart, shortened, and nothing that steers the terminal.
 

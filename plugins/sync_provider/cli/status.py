@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sync_provider.cli.session import Session, common_options, pass_session
-from sync_provider.cli.show import counts, duration, moment, number, table
+from sync_provider.cli.show import counts, duration, moment, number, side_table, table
 from sync_provider.core.errors import SyncDataError, SyncError, Where
 
 if TYPE_CHECKING:
@@ -48,11 +48,20 @@ def _overview(session: Session, env: Environment) -> None:
 
     scan = scan_mappings(session.mappings_dir)
     ids = [source.mapping.id for source in scan.sources]
+    waiting = {
+        source.mapping.id: env.ledger.conflicts.count(mapping_id=source.mapping.id, statuses=("open",))
+        for source in scan.sources
+        if source.mapping.two_way
+    }
     last = {mapping_id: next(iter(env.ledger.runs.list(mapping_id=mapping_id, limit=1)), None) for mapping_id in ids}
     broken = sorted({error.where.file for error in scan.errors if error.where.file})
     data = {
         "integrations": [
-            {"mapping": mapping_id, "last_run": run and _as_data(run, _seconds(env, run))}
+            {
+                "mapping": mapping_id,
+                "last_run": run and _as_data(run, _seconds(env, run)),
+                "conflicts_open": waiting.get(mapping_id),
+            }
             for mapping_id, run in last.items()
         ],
         "broken_mappings": broken,
@@ -60,8 +69,9 @@ def _overview(session: Session, env: Environment) -> None:
     if session.as_json:
         session.answer(data, "")
         return
-    headers = ["integration", "state", "started", "took", "read", "written", "rejected", "run"]
-    table(headers, [_line(env, name, run) for name, run in last.items()], numbers=(4, 5, 6))
+    headers = ["integration", "state", "started", "took", "read", "written", "rejected", "conflicts", "run"]
+    rows = [_line(env, name, run, waiting.get(name)) for name, run in last.items()]
+    table(headers, rows, numbers=(4, 5, 6, 7))
     for name, run in last.items():
         if run is not None and run.error:
             click.echo(f"\n{name}: {sentence(run.error)}")
@@ -69,12 +79,21 @@ def _overview(session: Session, env: Environment) -> None:
         click.echo(f"\nBroken, see airflow-sync lint: {', '.join(broken)}", err=True)
 
 
-def _line(env: Environment, name: str, run: Run | None) -> list[str]:
+def _line(env: Environment, name: str, run: Run | None, conflicts: int | None) -> list[str]:
+    """One integration; ``conflicts`` wait for a decision now, None where there can be none."""
     if run is None:
-        return [name, "never run", *[""] * 6]
+        return [name, "never run", *[""] * 7]
     counters = run.counters
     numbers = [number(counters[each]) if counters else "" for each in ("read", "written", "rejected")]
-    return [name, _state(run), moment(run.started_at), duration(_seconds(env, run)), *numbers, run.id]
+    return [
+        name,
+        _state(run),
+        moment(run.started_at),
+        duration(_seconds(env, run)),
+        *numbers,
+        "" if conflicts is None else number(conflicts),
+        run.id,
+    ]
 
 
 def _state(run: Run) -> str:
@@ -91,11 +110,13 @@ def _seconds(env: Environment, run: Run) -> float | None:
 def _one(session: Session, env: Environment, run: Run) -> None:
     phases = env.ledger.runs.phases(run.id)
     rules = env.ledger.rejections.by_rule(run.id)
+    conflicts = env.ledger.conflicts.count(run_id=run.id, statuses=("open",))
     data = {
         **_as_data(run, _seconds(env, run)),
         "params": run.params,
         "phases": [_phase_data(row) for row in phases],
         "rejections": [{"rule": rule, "field": field, "records": records} for rule, field, records in rules],
+        "conflicts_open": conflicts,
     }
     if session.as_json:
         session.answer(data, "")
@@ -108,6 +129,10 @@ def _one(session: Session, env: Environment, run: Run) -> None:
     table(["phase", "state", "took", "try", "counters"], rows, numbers=(2, 3))
     if run.counters:
         click.echo(f"\n{counts(run.counters) or 'no records'}")
+        side_table(run.counters)
+    if conflicts:
+        click.echo(f"Conflicts that it recorded and that wait for a decision: {number(conflicts)}")
+        click.echo(f"See airflow-sync conflicts list --run {run.id}")
     for rule, field, records in rules:
         click.echo(f"rejected by {rule}{f' on {field}' if field else ''}: {number(records)}")
     if rules:

@@ -5,9 +5,10 @@ An endpoint says where data is; how to get at it (`connections`) and how to read
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from sync_provider.core.values import ConnectionId, Duration, Encoding, FilePath, Items, Model, Text
 
@@ -92,6 +93,17 @@ class SqlEndpoint(Model):
         return self
 
 
+def _spreadsheet_id(value: str) -> str:
+    found = re.fullmatch(r"(?:https?://[^/]+/spreadsheets/d/)?([A-Za-z0-9_-]{1,200})(?:[/?#].*)?", value)
+    if found is None:
+        raise ValueError(f"{value[:60]!r} is no id or address of a spreadsheet")
+    return found[1]
+
+
+SpreadsheetId = Annotated[str, AfterValidator(_spreadsheet_id)]
+"""The id of a Google spreadsheet, taken from its address if that is given."""
+
+
 class GoogleSheetsEndpoint(Model):
     """A tab of a Google spreadsheet."""
 
@@ -99,12 +111,20 @@ class GoogleSheetsEndpoint(Model):
     """A Google spreadsheet."""
     connection: ConnectionId
     """Airflow connection of type `google_cloud_platform`; `extra.base_url` points it at the local sandbox."""
-    spreadsheet: Text
-    """The id in the spreadsheet's URL."""
+    spreadsheet: SpreadsheetId
+    """The id in the spreadsheet's address, or the whole address."""
     sheet: str | int | SheetGid = 0
-    """Title, 0-based index, `/regular expression/`, or `{gid: 123}`."""
+    """Title, 0-based index, `{gid: 123}`, or for reading `/regular expression/`: all tabs whose whole title matches. A tab named by its title is followed by its number when it is renamed."""
     header_row: int = Field(default=1, ge=1)
     """1-based row that holds the column names."""
+    sheet_field: Text | None = None
+    """Adds a source column of this name that holds the tab's title."""
+    decimal: Literal[".", ","] = "."
+    """Decimal mark of *text* cells found in number fields; number cells need none."""
+    date_order: Literal["ymd", "dmy", "mdy"] = "ymd"
+    """Order of the parts of *text* cells found in date fields; date cells need none."""
+    create: bool = True
+    """Writing: create the tab, with a frozen header, when it does not exist."""
 
 
 class SheetGid(Model):

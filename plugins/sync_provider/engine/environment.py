@@ -16,7 +16,6 @@ from sync_provider.core.endpoints import (
     GoogleSheetsEndpoint,
     SqlEndpoint,
 )
-from sync_provider.core.errors import MappingError
 
 if TYPE_CHECKING:
     from sync_provider.connectors.base import Clock, ConnectionInfo, Connector
@@ -71,7 +70,9 @@ def connect(
 
             return SqlConnector(endpoint, connection(endpoint.connection), clock)
         case GoogleSheetsEndpoint():
-            raise MappingError("google_sheets is not available in this version", code="not_available")
+            from sync_provider.connectors.sheets.connector import SheetsConnector
+
+            return SheetsConnector(endpoint, connection(endpoint.connection), clock)
 
 
 def _root(endpoint: FileEndpoint, settings: Settings, connection: Callable[[str], ConnectionInfo]) -> FileRoot:

@@ -1,0 +1,50 @@
+"""A1 notation: titles, columns, ranges. Columns and rows are 0-based in code, as in the API's grid ranges. No I/O."""
+
+from __future__ import annotations
+
+import re
+
+_LAST_CELL = re.compile(r"[A-Z]+(\d+)$")
+
+
+def letters(column: int) -> str:
+    """Letters of a column.
+
+    >>> letters(0), letters(25), letters(26)
+    ('A', 'Z', 'AA')
+    """
+    text = ""
+    column += 1
+    while column:
+        column, rest = divmod(column - 1, 26)
+        text = chr(65 + rest) + text
+    return text
+
+
+def quoted(title: str) -> str:
+    """A title as it may always stand before an exclamation mark.
+
+    >>> quoted("It's")
+    "'It''s'"
+    """
+    return "'" + title.replace("'", "''") + "'"
+
+
+def cell(row: int, column: int) -> str:
+    """Address of a cell, without its sheet."""
+    return f"{letters(column)}{row + 1}"
+
+
+def block(title: str, first_row: int, end_row: int, first_column: int, end_column: int) -> str:
+    """A range; the ends are exclusive.
+
+    >>> block("A b", 1, 3, 0, 2)
+    "'A b'!A2:B3"
+    """
+    return f"{quoted(title)}!{cell(first_row, first_column)}:{cell(end_row - 1, end_column - 1)}"
+
+
+def end_row_of(answered: str) -> int | None:
+    """The (exclusive) end row of a range as the API answers it; None where it names no row."""
+    match = _LAST_CELL.search(answered)
+    return int(match[1]) if match else None

@@ -1,0 +1,274 @@
+"""The few requests that the connector makes, each one method: budget, retries, token and errors are handled here, once."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from sync_provider.connectors.base import Budget, Clock
+from sync_provider.connectors.sheets import a1
+from sync_provider.connectors.sheets.credentials import account_of
+from sync_provider.connectors.sheets.faults import OutcomeUnknownError, Refusal, error_of, refusal_of, token_error
+from sync_provider.core.errors import SyncConnectionError, SyncDataError, Where
+
+SHEETS_URL = "https://sheets.googleapis.com"
+DRIVE_URL = "https://www.googleapis.com"
+TIMEOUT_S = (10.0, 180.0)  # to connect, to answer: Google gives a request 180 s
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 64.0
+_BOOK_FIELDS = (
+    "properties(title,locale,timeZone),sheets.properties(sheetId,title,index,sheetType,gridProperties),namedRanges"
+)
+
+
+class Number(str):
+    """A JSON number as it was written: no digit passes through a float."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """One tab of a spreadsheet; rows and columns are its grid's."""
+
+    sheet_id: int
+    title: str
+    index: int
+    rows: int
+    columns: int
+    frozen_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """A spreadsheet without its cells. ``named_ranges``: name → grid range as the API has it."""
+
+    id: str
+    title: str
+    locale: str
+    time_zone: str
+    tabs: tuple[Tab, ...]
+    named_ranges: dict[str, dict[str, int]]
+
+
+class SheetsApi:
+    """One spreadsheet. One thread; close it.
+
+    Args:
+        spreadsheet_id: the id in its address.
+        credentials: google-auth's.
+        base_url: of a stand-in for Google, such as the sandbox; None: Google.
+        clock: waits.
+        budget: allowance shared with others; None: none but Google's.
+        total_wait_s: longest time that this instance waits in all, for quota and for retries.
+    """
+
+    def __init__(
+        self,
+        spreadsheet_id: str,
+        credentials: Any,
+        *,
+        base_url: str | None = None,
+        clock: Clock,
+        budget: Budget | None = None,
+        total_wait_s: float = 1800.0,
+    ) -> None:
+        import requests
+
+        self.spreadsheet_id, self.account = spreadsheet_id, account_of(credentials)
+        self._credentials, self._clock, self._budget = credentials, clock, budget
+        self._left_s = total_wait_s
+        self._sheets = (base_url or SHEETS_URL).rstrip("/")
+        self._drive = (base_url or DRIVE_URL).rstrip("/")
+        self._session = requests.Session()
+        self._session.max_redirects = 0
+
+    def book(self) -> Book:
+        """Title, zone, tabs and named ranges: one request."""
+        found = self._call("GET", self._url(""), "read", params={"fields": _BOOK_FIELDS})
+        properties = found.get("properties", {})
+        return Book(
+            id=self.spreadsheet_id,
+            title=properties.get("title", ""),
+            locale=properties.get("locale", ""),
+            time_zone=properties.get("timeZone", "Etc/GMT"),
+            tabs=tuple(_tab(sheet["properties"]) for sheet in found.get("sheets", []) if "properties" in sheet),
+            named_ranges={each["name"]: _grid_range(each.get("range", {})) for each in found.get("namedRanges", [])},
+        )
+
+    def values(self, ranges: Sequence[str], *, formulas: bool = False) -> list[list[list[Any]]]:
+        """Rows of each range, unformatted, dates as serial numbers, without empty cells at the ends: one request.
+
+        Raises:
+            SyncConnectionError: the answer is not about the ranges asked for (``short_read``).
+        """
+        render = "FORMULA" if formulas else "UNFORMATTED_VALUE"
+        params = {"ranges": list(ranges), "valueRenderOption": render, "dateTimeRenderOption": "SERIAL_NUMBER"}
+        found = self._call("GET", self._url("/values:batchGet"), "read", params=params, place=ranges[0])
+        answered = found.get("valueRanges", [])
+        if len(answered) != len(ranges) or any(
+            a1.end_row_of(each.get("range", "")) != a1.end_row_of(asked)
+            for each, asked in zip(answered, ranges, strict=True)
+        ):
+            raise SyncConnectionError(
+                "the sheet was read short: Google answered about other cells than asked for",
+                where=Where(endpoint=f"spreadsheet {self.spreadsheet_id}", sheet=ranges[0]),
+                hint="Somebody may be changing its size; it will be tried again.",
+                code="short_read",
+            )
+        return [each.get("values", []) for each in answered]
+
+    def write_values(self, data: Sequence[tuple[str, list[list[Any]]]]) -> None:
+        """Write values as they are, texts never parsed: one request."""
+        body = {"valueInputOption": "RAW", "data": [{"range": at, "values": rows} for at, rows in data]}
+        self._call("POST", self._url("/values:batchUpdate"), "write", body=body, place=data[0][0])
+
+    def batch_update(self, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Apply all requests or none: one request. Returns their replies.
+
+        Raises:
+            OutcomeUnknownError: the answer was lost.
+        """
+        found = self._call("POST", self._url(":batchUpdate"), "write", body={"requests": list(requests)})
+        return list(found.get("replies", []))
+
+    def cells(self, ranges: Sequence[str], fields: str) -> dict[str, Any]:
+        """Grid data of some ranges under a field mask: one request."""
+        params = {"ranges": list(ranges), "fields": fields}
+        return self._call("GET", self._url(""), "read", params=params, place=ranges[0] if ranges else None)
+
+    def metadata(self) -> dict[str, Any]:
+        """Developer metadata of all tabs: one request."""
+        return self._call(
+            "GET", self._url(""), "read", params={"fields": "sheets(properties.sheetId,developerMetadata)"}
+        )
+
+    def file(self) -> dict[str, Any]:
+        """What Drive knows of the spreadsheet: version, and whether this account may edit it. One request."""
+        url = f"{self._drive}/drive/v3/files/{quote(self.spreadsheet_id, safe='')}"
+        params = {"fields": "version,trashed,capabilities(canEdit)", "supportsAllDrives": "true"}
+        return self._call("GET", url, "drive", params=params)
+
+    def version(self) -> str:
+        """A mark that changes with every change of the spreadsheet: one request."""
+        return str(self.file().get("version", ""))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def _url(self, rest: str) -> str:
+        return f"{self._sheets}/v4/spreadsheets/{quote(self.spreadsheet_id, safe='')}{rest}"
+
+    def _call(
+        self,
+        verb: str,
+        url: str,
+        kind: str,
+        *,
+        params: dict[str, Any] | None = None,
+        body: dict[str, Any] | None = None,
+        place: str | None = None,
+    ) -> dict[str, Any]:
+        """One request, tried again where that is safe.
+
+        Raises:
+            SyncError: see `faults.error_of`.
+            OutcomeUnknownError: a write got no answer.
+        """
+        wait_s = _FIRST_WAIT_S
+        refreshed = False
+        while True:
+            if self._budget is not None:
+                self._budget.acquire(f"google-{'drive' if kind == 'drive' else 'sheets'}:{kind}:{self.account}")
+            answer = self._send(verb, url, params, body)
+            if isinstance(answer, dict):
+                return answer
+            # A write may only be repeated if it surely was not applied.
+            retryable = (
+                answer.is_quota or answer.status == 503 or (kind != "write" and answer.status in (0, 500, 502, 504))
+            )
+            if answer.status == 401 and not refreshed:
+                refreshed = True
+                self._refresh()
+                continue
+            if kind == "write" and answer.status in (0, 500, 502, 504):
+                raise OutcomeUnknownError(
+                    "the answer to a write was lost",
+                    where=Where(endpoint=f"spreadsheet {self.spreadsheet_id}"),
+                    hint="It is read back to see whether it was applied.",
+                    code="google_outcome_unknown",
+                )
+            error = error_of(answer, account=self.account, spreadsheet=self.spreadsheet_id, place=place)
+            pause_s = answer.retry_after_s if answer.retry_after_s is not None else wait_s * (0.5 + random.random())  # noqa: S311
+            if not retryable or pause_s > self._left_s:
+                raise error
+            self._left_s -= pause_s
+            self._clock.sleep(pause_s)
+            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+    def _send(
+        self, verb: str, url: str, params: dict[str, Any] | None, body: dict[str, Any] | None
+    ) -> dict[str, Any] | Refusal:
+        import requests
+
+        if not self._credentials.valid:
+            self._refresh()
+        headers = {"Authorization": f"Bearer {self._credentials.token}", "Accept-Encoding": "gzip"}
+        data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        if data is not None:
+            headers["Content-Type"] = "application/json; charset=UTF-8"
+        try:
+            answer = self._session.request(
+                verb, url, params=params, data=data, headers=headers, timeout=TIMEOUT_S, allow_redirects=False
+            )
+            text = answer.content.decode("utf-8", "replace")
+        except requests.exceptions.ConnectionError as error:
+            # Refused before anything was sent: surely not applied.
+            refused = "NewConnectionError" in str(error) or "NameResolutionError" in str(error)
+            return Refusal(503 if refused else 0)
+        except requests.RequestException:
+            return Refusal(0)
+        if answer.status_code >= 300:
+            return refusal_of(answer.status_code, text, answer.headers.get("Retry-After"), self._clock.now())
+        try:
+            found = json.loads(text, parse_int=Number, parse_float=Number) if text.strip() else {}
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise SyncDataError(
+                f"Google answered with {answer.headers.get('Content-Type', 'something')} instead of JSON",
+                where=Where(endpoint=f"spreadsheet {self.spreadsheet_id}"),
+                hint="A proxy or a login page may stand between; check the connection's base_url.",
+                code="google_no_json",
+            )
+        return found
+
+    def _refresh(self) -> None:
+        """Get an access token; google-auth itself repeats what may pass."""
+        import google.auth.transport.requests
+        from google.auth.exceptions import GoogleAuthError
+
+        try:
+            self._credentials.refresh(google.auth.transport.requests.Request(self._session))
+        except GoogleAuthError as error:
+            raise token_error(error, self.account) from None
+
+
+def _tab(properties: dict[str, Any]) -> Tab:
+    grid = properties.get("gridProperties", {})
+    return Tab(
+        sheet_id=int(properties.get("sheetId", 0)),
+        title=str(properties.get("title", "")),
+        index=int(properties.get("index", 0)),
+        rows=int(grid.get("rowCount", 0)),
+        columns=int(grid.get("columnCount", 0)),
+        frozen_rows=int(grid.get("frozenRowCount", 0)),
+    )
+
+
+def _grid_range(found: dict[str, Any]) -> dict[str, int]:
+    return {name: int(value) for name, value in found.items()}

@@ -1,0 +1,164 @@
+"""Cells as the API gives and takes them, and the canonical text and typed values that they mean. No I/O.
+
+A cell holds a number (a double), a truth value or a text; dates are numbers, days since 1899-12-30 on the clocks of the spreadsheet's time
+zone. Nothing else is known of a cell's meaning, so the declared type decides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sync_provider.connectors.files.text_values import canonical_text
+from sync_provider.connectors.sheets.api import Number
+from sync_provider.core.canonical import to_instant, write_text
+from sync_provider.core.schema import LogicalType
+
+MAX_TEXT = 50_000  # characters in a cell (sheets-api: a longer one is refused by Google)
+_EPOCH = date(1899, 12, 30)
+_EXACT = 2**53
+ERRORS = frozenset({"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A", "#ERROR!", "#SPILL!"})
+"""What a formula that failed shows; unformatted values do not tell it from the same text."""
+
+DATE_FORMAT = {"type": "DATE", "pattern": "yyyy-mm-dd"}
+TIMESTAMP_FORMAT = {"type": "DATE_TIME", "pattern": "yyyy-mm-dd hh:mm:ss"}
+FORMATS = {"date": DATE_FORMAT, "timestamp": TIMESTAMP_FORMAT}
+
+
+def text_of(cell: Any, type_: LogicalType, zone: ZoneInfo, decimal: str, date_order: str) -> str | None:
+    """Canonical text of a cell under a declared type; what is no such value stays as it is, for the transform to refuse.
+
+    Args:
+        cell: as `SheetsApi.values` gives it.
+        type_: the declared type.
+        zone: the spreadsheet's.
+        decimal: decimal mark of texts in number fields.
+        date_order: order of the parts of texts in date fields.
+    """
+    if cell is None or cell == "":
+        return None
+    if isinstance(cell, bool):
+        return ("true" if cell else "false") if type_.kind != "string" else str(cell).upper()
+    if not isinstance(cell, Number):
+        return canonical_text(str(cell), type_, decimal, date_order)
+    if type_.kind in ("date", "timestamp"):
+        return _moment(cell, type_, zone)
+    if type_.kind == "boolean":
+        return {"1": "true", "0": "false"}.get(cell, str(cell))
+    return plain_number(cell, exact=type_.kind != "double")
+
+
+def verbatim(cell: Any) -> str | None:
+    """A cell as text, whatever is declared."""
+    if cell is None or cell == "":
+        return None
+    if isinstance(cell, bool):
+        return str(cell).upper()
+    return plain_number(cell, exact=True) if isinstance(cell, Number) else str(cell)
+
+
+def plain_number(text: str, *, exact: bool) -> str:
+    """A JSON number without exponent. ``exact``: one whose digits a double cannot hold keeps its exponent, and is refused.
+
+    >>> plain_number("1.5E3", exact=True), plain_number("9007199254740993", exact=True)
+    ('1500', '9.007199254740993E+15')
+    """
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return str(text)
+    if exact and abs(number) > _EXACT:
+        return f"{number:E}"
+    return format(number.normalize(), "f") if number == number.to_integral_value() else format(number, "f")
+
+
+def _moment(cell: Number, type_: LogicalType, zone: ZoneInfo) -> str:
+    try:
+        # Whole microseconds: a double's noise is far below, and Sheets itself shows milliseconds.
+        micros = int((Decimal(cell) * 86_400_000_000).to_integral_value())
+        days, rest = divmod(micros, 86_400_000_000)
+        rest = round(rest, -3) if rest % 1000 in (1, 2, 3, 997, 998, 999) else rest
+        local = datetime.combine(_EPOCH + timedelta(days=days), datetime.min.time()) + timedelta(microseconds=rest)
+    except (InvalidOperation, OverflowError, ValueError):
+        return str(cell)
+    if type_.kind == "date":
+        return local.date().isoformat() if not rest else local.isoformat()
+    try:
+        return write_text(to_instant(local, zone))
+    except ValueError:
+        # Clocks show it twice or never: said by the transform, with the cell.
+        return f"{local.isoformat()}[{zone.key}]"
+
+
+def cell_of(value: Any, type_: LogicalType, zone: ZoneInfo, decimal: str = ".") -> dict[str, Any]:
+    """A typed value as an ``ExtendedValue`` of the API; empty for null.
+
+    Numbers and times that a cell's double cannot hold exactly are written as text, which is read back exactly.
+
+    Args:
+        value: as Arrow gives it.
+        type_: its type.
+        zone: the spreadsheet's.
+        decimal: the endpoint's decimal mark of numbers in text cells.
+
+    Raises:
+        ValueError: a cell cannot hold it; says why.
+    """
+    if value is None or value == "":
+        return {}
+    if isinstance(value, bool):
+        return {"boolValue": value}
+    match type_.kind:
+        case "integer" | "decimal" | "double":
+            number = _double(value)
+            return (
+                {"numberValue": number}
+                if number is not None
+                else {"stringValue": write_text(value).replace(".", decimal)}
+            )
+        case "date":
+            return {"numberValue": (value - _EPOCH).days}
+        case "timestamp":
+            serial = _serial(value, zone)
+            return {"numberValue": serial} if serial is not None else {"stringValue": write_text(value)}
+        case _:
+            text = str(value)
+            if len(text) > MAX_TEXT:
+                raise ValueError(f"it has {len(text):,} characters, and a cell holds {MAX_TEXT:,}")
+            return {"stringValue": text}
+
+
+def _double(value: Any) -> float | int | None:
+    """The number as a cell holds it; None if its digits are too many."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("a cell holds no infinite number")
+        return value
+    if isinstance(value, int):
+        return value if abs(value) <= _EXACT else None
+    number = float(value)
+    return number if abs(value) <= _EXACT and Decimal(repr(number)) == value else None
+
+
+def _serial(value: datetime, zone: ZoneInfo) -> float | None:
+    """The time on the spreadsheet's clocks, as a cell holds it; None if that does not lead back to this very instant."""
+    local = value.astimezone(zone).replace(tzinfo=None)
+    micros = (local - datetime.combine(_EPOCH, datetime.min.time())) // timedelta(microseconds=1)
+    serial = micros / 86_400_000_000
+    try:
+        back = to_instant(local, zone)
+    except ValueError:
+        return None
+    exact = round(Decimal(repr(serial)) * 86_400_000) * 1000 == micros
+    return serial if exact and back == value.astimezone(UTC) else None
+
+
+def column_texts(
+    rows: Sequence[Sequence[Any]], at: int, type_: LogicalType, zone: ZoneInfo, decimal: str, date_order: str
+) -> list[str | None]:
+    """`text_of` of one column of some rows, which may be shorter."""
+    return [text_of(row[at] if at < len(row) else None, type_, zone, decimal, date_order) for row in rows]

@@ -1,0 +1,248 @@
+"""A tab of a Google spreadsheet as an endpoint: the connector protocol over reading and writing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Self
+
+from sync_provider.connectors.base import (
+    Budget,
+    Capabilities,
+    Clock,
+    ColumnInfo,
+    ColumnRequest,
+    ConnectionInfo,
+    Probe,
+    RawBatch,
+    Reading,
+    ReadRequest,
+    WriteRequest,
+    WriteResult,
+)
+from sync_provider.connectors.sheets import a1
+from sync_provider.connectors.sheets.api import Book, SheetsApi, Tab
+from sync_provider.connectors.sheets.credentials import extra, google_credentials
+from sync_provider.connectors.sheets.layout import Header, find_tabs, is_pattern, missing_tab, read_header
+from sync_provider.connectors.sheets.reading import raw_batch, read_rows, zone_of
+from sync_provider.core.endpoints import GoogleSheetsEndpoint
+from sync_provider.core.errors import SyncAuthenticationError, SyncConnectionError, SyncDataError, SyncError, Where
+from sync_provider.core.schema import LogicalType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_STRING = LogicalType("string")
+
+
+class SheetsConnector:
+    """One tab, or for reading several, of one spreadsheet.
+
+    Args:
+        endpoint: as the mapping declares it.
+        connection: the Airflow connection of that id, of type `google_cloud_platform`.
+        clock: waits for quota.
+        budget: allowance of requests shared with other processes; None: none but Google's.
+        total_wait_s: longest time to wait for Google in all.
+        remembered: title → number of the tabs as they were seen last.
+
+    Raises:
+        SyncAuthenticationError: the connection holds no usable key.
+    """
+
+    def __init__(
+        self,
+        endpoint: GoogleSheetsEndpoint,
+        connection: ConnectionInfo,
+        clock: Clock,
+        *,
+        budget: Budget | None = None,
+        total_wait_s: float = 1800.0,
+        remembered: Mapping[str, int] | None = None,
+    ) -> None:
+        self._endpoint, self._connection, self._clock = endpoint, connection, clock
+        self._budget, self._total_wait_s = budget, total_wait_s
+        self._remembered = remembered or {}
+        self._apis: dict[bool, SheetsApi] = {}
+        self._book: Book | None = None
+        self._headers: list[Header] | None = None
+        self._token: str | None = None
+        self.found_tabs: dict[str, int] = {}
+        """Title that the mapping names → number of the tab, after a read."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """A spreadsheet is one resource: what changes its grid moves the cells of every tab's neighbours."""
+        return Capabilities(
+            modes=frozenset()
+            if is_pattern(self._endpoint.sheet)
+            else frozenset({"append", "replace", "upsert", "mirror"}),
+            transactional=False,
+            filters_cursor=False,
+            resource=f"google-sheets:{self._endpoint.spreadsheet}",
+        )
+
+    def test(self, columns: Sequence[str], *, write: bool) -> list[Probe]:
+        try:
+            api = self._api(write=write)
+            tabs = self._tabs(api)
+        except SyncAuthenticationError as error:
+            aspect = "authenticate" if error.code in ("google_credentials", "google_key") else "read"
+            return [Probe(aspect=aspect, ok=False, detail=error.message, hint=error.hint)]
+        except SyncError as error:
+            return [Probe(aspect="reach", ok=False, detail=error.message, hint=error.hint)]
+        assert self._book is not None
+        probes = [
+            Probe(aspect="reach", ok=True, detail=f"Google knows the spreadsheet {self._book.title!r}"),
+            Probe(aspect="authenticate", ok=True, detail=f"as {api.account or 'the connection says'}"),
+            Probe(
+                aspect="read",
+                ok=True,
+                detail=f"{len(tabs)} tab(s): {', '.join(tab.title for tab in tabs) or 'none yet'}",
+            ),
+        ]
+        if write:
+            probes.append(self._may_write(api))
+        probes.append(self._test_header(api, tabs, columns, write=write))
+        return probes
+
+    def _may_write(self, api: SheetsApi) -> Probe:
+        try:
+            if api.file().get("capabilities", {}).get("canEdit"):
+                return Probe(aspect="write", ok=True, detail="the account may edit it")
+        except SyncError as error:
+            return Probe(aspect="write", ok=False, detail=error.message, hint=error.hint)
+        who = api.account or "the account"
+        return Probe(
+            aspect="write", ok=False, detail="the account may only read it", hint=f"Share it with {who} as Editor."
+        )
+
+    def _test_header(self, api: SheetsApi, tabs: list[Tab], columns: Sequence[str], *, write: bool) -> Probe:
+        try:
+            if not tabs:
+                if write and self._endpoint.create:
+                    return Probe(aspect="header", ok=True, detail=f"the tab {self._endpoint.sheet!r} will be created")
+                raise missing_tab(self._endpoint, self._load_book(api))
+            for header in self._load_headers(api):
+                if not (write and not header.names):
+                    header.find([ColumnRequest(name=name, type=_STRING) for name in columns])
+        except SyncError as error:
+            return Probe(aspect="header", ok=False, detail=str(error), hint=error.hint)
+        return Probe(aspect="header", ok=True, detail=f"{len(columns)} column(s) found")
+
+    def describe(self) -> list[ColumnInfo]:
+        headers = self._load_headers(self._api(write=False))
+        names = headers[0].names if headers else {}
+        infos = [ColumnInfo(name=name, type=_STRING, position=a1.letters(at)) for at, name in names.items()]
+        if infos and self._endpoint.sheet_field:
+            infos.append(ColumnInfo(name=self._endpoint.sheet_field, type=_STRING))
+        return infos
+
+    def token(self) -> str | None:
+        """Drive's version of the spreadsheet: one request, and the same one for the whole life of this connector."""
+        if self._token is None:
+            self._token = self._api(write=False).version()
+        return self._token or None
+
+    def read(self, request: ReadRequest) -> Reading:
+        api = self._api(write=False)
+        headers = self._load_headers(api)
+        if not headers:
+            raise missing_tab(self._endpoint, self._load_book(api))
+        wanted = [column for column in request.columns if column.name != self._endpoint.sheet_field]
+        plans = [(header, self._places(header, wanted)) for header in headers]
+        self.found_tabs = {str(self._endpoint.sheet): headers[0].tab.sheet_id} if len(headers) == 1 else {}
+        return Reading(batches=self._batches(api, plans, request), token=self._token)
+
+    def _places(self, header: Header, wanted: Sequence[ColumnRequest]) -> list[tuple[int, ColumnRequest]]:
+        if not header.names:
+            raise SyncDataError(
+                "the tab has no header",
+                where=Where(sheet=header.tab.title, cell=a1.cell(header.row, 0)),
+                hint="Write the column names into its header row, or correct header_row.",
+                code="sheet_empty",
+            )
+        if not wanted:
+            wanted = [
+                ColumnRequest(name=name, type=_STRING, verbatim=True) for name in dict.fromkeys(header.names.values())
+            ]
+        return header.find(wanted)
+
+    def _batches(
+        self, api: SheetsApi, plans: list[tuple[Header, list[tuple[int, ColumnRequest]]]], request: ReadRequest
+    ) -> Iterator[RawBatch]:
+        zone = zone_of(self._load_book(api).time_zone)
+        left = request.limit
+        blocks, before = 0, self._token
+        for header, places in plans:
+            for rows in read_rows(api, header.tab, header.row + 1, [at for at, _ in places]):
+                blocks += 1
+                if blocks == 2 and before is None and left is None:
+                    # A sheet of several blocks may change in between: then it is read again as a whole.
+                    before = api.version()
+                batch = raw_batch(api, rows, places, header.tab, zone, self._endpoint)
+                if left is not None:
+                    batch = RawBatch(batch.records.slice(0, left), batch.rejections)
+                    left -= batch.records.num_rows
+                yield from _cut(batch, request.batch_rows)
+                if left == 0:
+                    return
+        if blocks > 1 and before is not None and api.version() != before:
+            raise SyncConnectionError(
+                "the spreadsheet changed while it was read: its parts may not fit together",
+                where=Where(endpoint=f"spreadsheet {self._endpoint.spreadsheet}"),
+                hint="It will be read again.",
+                code="sheet_moved",
+            )
+
+    def write(self, request: WriteRequest, changes: Iterator[pa.RecordBatch]) -> WriteResult:
+        from sync_provider.connectors.sheets.writing import write_changes
+
+        api = self._api(write=True)
+        self._book = self._headers = None
+        return write_changes(api, self._endpoint, self._remembered, request, changes)
+
+    def close(self) -> None:
+        for api in self._apis.values():
+            api.close()
+        self._apis.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _api(self, *, write: bool) -> SheetsApi:
+        # Rights to read are enough to read, and rights to write are enough for both.
+        if not write and True in self._apis:
+            return self._apis[True]
+        if write not in self._apis:
+            self._apis[write] = SheetsApi(
+                self._endpoint.spreadsheet,
+                google_credentials(self._connection, write=write),
+                base_url=extra(self._connection, "base_url"),
+                clock=self._clock,
+                budget=self._budget,
+                total_wait_s=self._total_wait_s,
+            )
+        return self._apis[write]
+
+    def _load_book(self, api: SheetsApi) -> Book:
+        if self._book is None:
+            self._book = api.book()
+        return self._book
+
+    def _tabs(self, api: SheetsApi) -> list[Tab]:
+        return find_tabs(self._load_book(api), self._endpoint, self._remembered)
+
+    def _load_headers(self, api: SheetsApi) -> list[Header]:
+        if self._headers is None:
+            self._headers = [read_header(api, tab, self._endpoint) for tab in self._tabs(api)]
+        return self._headers
+
+
+def _cut(batch: RawBatch, rows: int) -> Iterator[RawBatch]:
+    """Batches of at most some rows; the refused records go with the first."""
+    yield RawBatch(batch.records.slice(0, rows), batch.rejections)
+    for start in range(rows, batch.records.num_rows, rows):
+        yield RawBatch(batch.records.slice(start, rows))

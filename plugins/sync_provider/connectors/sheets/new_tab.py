@@ -1,0 +1,57 @@
+"""Tabs that do not exist yet, and tabs without a header."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from sync_provider.connectors.base import WriteRequest
+from sync_provider.connectors.sheets.api import SheetsApi, Tab
+from sync_provider.connectors.sheets.edits import update_rows
+from sync_provider.connectors.sheets.layout import Header
+
+_ROWS, _MIN_COLUMNS = 1000, 1
+
+
+def new_tab(api: SheetsApi, title: str, header_row: int, request: WriteRequest) -> Header:
+    """Make a tab with a frozen, bold header, all at once."""
+    columns = max(_MIN_COLUMNS, len(request.columns))
+    tab = Tab(sheet_id=secrets.randbelow(2**31 - 2) + 1, title=title, index=0, rows=_ROWS, columns=columns)
+    grid = {"rowCount": _ROWS, "columnCount": columns, "frozenRowCount": header_row + 1}
+    add = {"addSheet": {"properties": {"sheetId": tab.sheet_id, "title": title, "gridProperties": grid}}}
+    api.batch_update([add, *_header(tab, header_row, request)])
+    return _names(tab, header_row, request)
+
+
+def with_columns(api: SheetsApi, header: Header, request: WriteRequest) -> Header:
+    """Write the names into the empty header row of a tab that exists."""
+    tab = header.tab
+    request.fence()
+    grown: list[dict[str, Any]] = []
+    if len(request.columns) > tab.columns:
+        missing = len(request.columns) - tab.columns
+        grown.append({"appendDimension": {"sheetId": tab.sheet_id, "dimension": "COLUMNS", "length": missing}})
+    if header.row >= tab.rows:
+        missing = header.row + 1 - tab.rows
+        grown.append({"appendDimension": {"sheetId": tab.sheet_id, "dimension": "ROWS", "length": missing}})
+    api.batch_update([*grown, *_header(tab, header.row, request)])
+    wide = Tab(
+        sheet_id=tab.sheet_id,
+        title=tab.title,
+        index=tab.index,
+        rows=max(tab.rows, header.row + 1),
+        columns=max(tab.columns, len(request.columns)),
+        frozen_rows=tab.frozen_rows,
+    )
+    return _names(wide, header.row, request)
+
+
+def _names(tab: Tab, row: int, request: WriteRequest) -> Header:
+    return Header(tab, row, {at: column.name for at, column in enumerate(request.columns)})
+
+
+def _header(tab: Tab, row: int, request: WriteRequest) -> list[dict[str, Any]]:
+    names = [{"userEnteredValue": {"stringValue": column.name}} for column in request.columns]
+    area = {"sheetId": tab.sheet_id, "startRowIndex": row, "endRowIndex": row + 1, "startColumnIndex": 0, "endColumnIndex": len(names)}  # fmt: skip
+    bold = {"repeatCell": {"range": area, "cell": {"userEnteredFormat": {"textFormat": {"bold": True}}}, "fields": "userEnteredFormat.textFormat.bold"}}  # fmt: skip
+    return [update_rows(tab.sheet_id, row, 0, [names], formats=False), bold]
