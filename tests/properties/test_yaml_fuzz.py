@@ -45,7 +45,7 @@ version: 1
 id: export
 mode: bidirectional
 source: {type: google_sheets, connection: g, spreadsheet: s, sheet: {gid: 12}}
-destination: {type: excel, path: out.xlsx, sheet: /20\\d\\d/}
+destination: {type: excel, path: out.xlsx, sheet: Feuille 1}
 key: [a]
 fields: [{source: A, destination: a, type: timestamp, nulls: keep}]
 conflicts: {policy: newest, change_time: {source: a, destination: a}}
