@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sync_provider.core.schema import LogicalType
 
 POSITION = "__n"  # int64, 0-based: where the record stands in its set, read in order
+STREAM = "stream"  # what a set is called while it is loaded
 FINGERPRINTS = ("__f1", "__f2")  # two hashes of 64 bits each, over all fields
 
 
@@ -41,13 +42,21 @@ class Fingerprints:
         self._scratch = Scratch()
         self.db: Any = self._scratch.db
 
-    def load(self, table: str, batches: Iterable[pa.RecordBatch], *, extra: Sequence[str] = ()) -> int:
+    def load(
+        self,
+        table: str,
+        batches: Iterable[pa.RecordBatch],
+        *,
+        extra: Sequence[str] = (),
+        computed: dict[str, str] | None = None,
+    ) -> int:
         """Make the table of one set, replacing an earlier one of that name.
 
         Args:
             table: its name in `db`.
             batches: the records, with at least the fields; in the order in which they can be read again.
             extra: further columns to keep in the table; no part of the fingerprint.
+            computed: name → SQL over the columns of `STREAM`, for further columns of the table.
 
         Returns:
             How many records there are.
@@ -65,13 +74,14 @@ class Fingerprints:
         reader = pa.RecordBatchReader.from_batches(schema, numbered)
         names = [quote(name) for name in self._fields]
         keys = [quote(name) for name in self._key]
-        self.db.register("stream", reader)
+        further = [*map(quote, extra), *(f"{sql} AS {quote(name)}" for name, sql in (computed or {}).items())]
+        self.db.register(STREAM, reader)
         self.db.execute(
-            f"CREATE OR REPLACE TABLE {quote(table)} AS SELECT {', '.join([POSITION, *keys, *map(quote, extra)])}, "  # noqa: S608
+            f"CREATE OR REPLACE TABLE {quote(table)} AS SELECT {', '.join([POSITION, *keys, *further])}, "  # noqa: S608
             f"hash({', '.join(names)}) AS {FINGERPRINTS[0]}, hash('2', {', '.join(reversed(names))}) AS {FINGERPRINTS[1]} "
-            "FROM stream"
+            f"FROM {STREAM}"
         )
-        self.db.unregister("stream")
+        self.db.unregister(STREAM)
         # fetchall, not fetchone: DuckDB refuses further work while a result is open.
         return int(self.db.execute(f"SELECT count(*) FROM {quote(table)}").fetchall()[0][0])  # noqa: S608
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sync_provider.core.conflicts import SIDES, Side
 from sync_provider.core.mapping import Mapping
+from sync_provider.engine import fingerprints
 from sync_provider.engine.bidirectional.baseline import GONE, UNAGREED
 from sync_provider.engine.fingerprints import FINGERPRINTS, POSITION, Fingerprints, picked
 from sync_provider.engine.keys import key_text_sql
@@ -83,11 +84,9 @@ class Differ:
     def load(self, name: str, batches: Batches) -> int:
         """Load ``source``, ``destination`` or ``base``; returns its records."""
         extra = [UNAGREED, *(GONE + side for side in SIDES)] if name == "base" else [OUT]
-        count = self._sets.load(SETS[name], batches, extra=extra)
-        table = SETS[name]
-        self._db.execute(f"ALTER TABLE {table} ADD COLUMN k VARCHAR")
-        self._db.execute(f"UPDATE {table} SET k = {key_text_sql(self._mapping, table)}")  # noqa: S608
-        return count
+        return self._sets.load(
+            SETS[name], batches, extra=extra, computed={"k": key_text_sql(self._mapping, fingerprints.STREAM)}
+        )
 
     def block(self, side: Side, why: str, keys: Iterable[str]) -> None:
         """Leave these keys (canonical text) alone on both sides: ``refused``, ``repeated`` or ``other``."""
