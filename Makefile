@@ -26,8 +26,9 @@ run: venv ## start Airflow with the samples on http://127.0.0.1:8000 (HOST=, POR
 demo: venv ## run every sample through a real Airflow, print what each moved, stop; exit 0 or 1
 	@exec $(PY) -m local demo
 
-test: venv ## every test, from units to a real Airflow
-	@exec $(PYTEST) tests
+test: venv ## every test, from units to a real Airflow, which has both cores for itself
+	@$(PYTEST) -n 2 --dist loadfile --ignore tests/e2e tests
+	@exec $(PYTEST) tests/e2e
 
 check: venv ## the fast tests, for the inner loop
 	@exec $(PYTEST) -q $(wildcard $(FAST))
