@@ -1,24 +1,29 @@
-"""A whole Airflow on this machine: scheduler, DAG processor, API server, triggerer, task logs, mail catcher.
+"""A whole Airflow on this machine: scheduler, DAG processor, API server, triggerer, task logs, mail catcher, Sheets sandbox.
 
 `airflow standalone` does not serve: stopped by SIGTERM it leaves its children running, and it listens on all addresses.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from local import LocalError
 from local.api import Api
 from local.home import USERS, Addresses, Home, Project
 from local.ports import free_port, require_free
 from local.processes import Component, Processes
-from local.settings_file import apply_settings, read_settings
+from local.sandbox import SheetsSandbox
+from local.settings_file import AirflowSettings, apply_settings, follow_settings, read_settings
 from local.signals import Stop
 
 # -P: the working directory is no place to import from, as with the `airflow` command.
@@ -27,10 +32,10 @@ _OURS = Path(__file__).resolve().parent.parent
 # Running tasks talk to the execution API while they end, so it goes after the scheduler, which waits for them.
 _STOPPING = (
     (("migrate", "scheduler", "dag-processor", "triggerer"), 15.0),
-    (("api-server", "task-api", "task-logs", "mails"), 4.0),
+    (("api-server", "task-api", "task-logs", "mails", "sandbox"), 4.0),
 )
 _LOG_SERVER = "airflow.utils.serve_logs.log_server:get_app"
-_FREE_PORTS = ("tasks", "logs", "smtp", "mails")
+_FREE_PORTS = ("tasks", "logs", "smtp", "mails", "sandbox")
 _MIGRATE_TIMEOUT_S = 300
 _START_TIMEOUT_S = 240
 
@@ -62,6 +67,7 @@ class LocalAirflow:
             free_port(remembered.get("airflow")) if port is None else port,
             **{name: free_port(remembered.get(name)) for name in _FREE_PORTS},
         )
+        self.sandbox = SheetsSandbox(self.addresses.sandbox_url, home.sandbox)
         self._processes = Processes(
             stop, home.component_logs, home.environment(project, self.addresses, os.environ), _OURS
         )
@@ -78,6 +84,20 @@ class LocalAirflow:
     def login(self, user: str = "administrateur") -> Api:
         """A session of one of `USERS`."""
         return Api.login(self.url, user, self.home.passwords[user])
+
+    def sync(self, *arguments: str) -> Any:
+        """Run `airflow-sync` beside it, with the same bookkeeping; returns its answer.
+
+        Raises:
+            LocalError: it failed.
+        """
+        program = Path(sys.executable).with_name("airflow-sync")
+        done = subprocess.run(
+            [program, *arguments, "--json"], env=dict(self.environment), capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise LocalError(f"airflow-sync {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}")
+        return json.loads(done.stdout)
 
     def ended(self) -> Component | None:
         """A part that died, if one did."""
@@ -116,10 +136,11 @@ class LocalAirflow:
         """Start every part and wait until all are healthy and the settings file is applied.
 
         Raises:
-            LocalError: a part ended or did not get ready, or airflow_settings.yaml is wrong.
+            LocalError: a part ended or did not get ready, or airflow_settings.yaml or the samples' spreadsheets are wrong.
         """
-        variables = {**os.environ, **self.home.variables(self.project, self.addresses)}
-        settings = read_settings(self.project.settings_file, variables)
+        ports = self.home.state.get("ports", {})
+        earlier = replace(self.addresses, **{name: ports[name] for name in _FREE_PORTS if name in ports})
+        settings, earlier_settings = self._settings(self.addresses), self._settings(earlier)
         self.project.output.mkdir(parents=True, exist_ok=True)
         self.home.write(self.project, self.addresses)
         self._migrate()
@@ -127,11 +148,15 @@ class LocalAirflow:
         for name, command in self._commands().items():
             self._processes.start(name, command)
         people, tasks = Api(self.url), Api(self.addresses.tasks_url)
-        if not self.wait_until(lambda: tasks.serves_tasks() and people.healthy(), timeout_s=_START_TIMEOUT_S):
+        if not self.wait_until(
+            lambda: self.sandbox.answers() and tasks.serves_tasks() and people.healthy(), timeout_s=_START_TIMEOUT_S
+        ):
             raise LocalError(f"Airflow did not get ready in {_START_TIMEOUT_S} s. Look into {self.home.component_logs}")
+        for title in self.sandbox.fill(self.project.spreadsheets):
+            self._say(f"Created spreadsheet {title}")
         for created in apply_settings(self.login(), settings):
             self._say(f"Created {created}")
-        self._move_mail_connection()
+        follow_settings(self.login(), earlier_settings, settings)
         a = self.addresses
         self.home.state["ports"] = {"airflow": a.port, **{name: getattr(a, name) for name in _FREE_PORTS}}
         self.home.state["url"] = self.url
@@ -167,7 +192,11 @@ class LocalAirflow:
                 *(sys.executable, "-m", "local.mail", "--folder", str(self.home.mails)),
                 *("--smtp-port", str(a.smtp), "--page-port", str(a.mails)),
             ],
+            "sandbox": self.sandbox.command(a.sandbox),
         }
+
+    def _settings(self, addresses: Addresses) -> AirflowSettings:
+        return read_settings(self.project.settings_file, {**os.environ, **self.home.variables(self.project, addresses)})
 
     def _migrate(self) -> None:
         """Bring Airflow's database to this version; each part checks that by itself too."""
@@ -183,18 +212,6 @@ class LocalAirflow:
         self._processes.forget(migration)
         self.home.state["migrated"] = wanted
         self.home.save_state()
-
-    def _move_mail_connection(self) -> None:
-        """Let smtp_default follow the catcher to another port, unless a person made it theirs."""
-        earlier = self.home.state.get("ports", {}).get("smtp")
-        if earlier is None or earlier == self.addresses.smtp:
-            return
-        api = self.login()
-        path = "/api/v2/connections/smtp_default"
-        current = api.request("GET", path)
-        if (current["host"], current["port"]) == ("127.0.0.1", earlier):
-            body = {"connection_id": "smtp_default", "conn_type": current["conn_type"], "port": self.addresses.smtp}
-            api.request("PATCH", path, body, update_mask="port")
 
 
 @contextmanager

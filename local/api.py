@@ -105,6 +105,9 @@ class Api:
     def unpause(self, dag_id: str) -> None:
         self.request("PATCH", f"/api/v2/dags/{_quote(dag_id)}", {"is_paused": False})
 
+    def pause(self, dag_id: str) -> None:
+        self.request("PATCH", f"/api/v2/dags/{_quote(dag_id)}", {"is_paused": True})
+
     def trigger(self, dag_id: str, params: dict[str, Any] | None = None) -> str:
         """Start a run now; returns its run id."""
         body = {"logical_date": None, "conf": params or {}}
@@ -130,6 +133,19 @@ class Api:
             if exc.status == 404:
                 return None
             raise
+
+    def question(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any] | None:
+        """What a task asks in Airflow's Required Actions; None while it asks nothing."""
+        task = f"{_run_path(dag_id, run_id)}/taskInstances/{_quote(task_id)}"
+        if self.request("GET", task)["state"] != "awaiting_input":
+            return None
+        asked: dict[str, Any] = self.request("GET", f"{task}/-1/hitlDetails")
+        return None if asked["response_received"] else asked
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """Answer that question."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{_quote(task_id)}/-1/hitlDetails"
+        self.request("PATCH", path, {"chosen_options": [option], "params_input": {}})
 
     def log_lines(self, dag_id: str, run_id: str, task_id: str, attempt: int) -> list[str]:
         """A task's log, one text per event, with the error's own text where there is one."""

@@ -1,10 +1,10 @@
-"""`make demo`: every sample through a real Airflow, without a person."""
+"""`make demo`: every sample through a real Airflow, without a person, and the story of the one that goes both ways."""
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from local.airflow import LocalAirflow, running, samples
 from local.api import Api
 from local.home import Home, Project
 from local.signals import Stop
+from local.two_sides import DAG_ID, TwoSides
 
 _RUN_TIMEOUT_S = 300
 _ENDED = ("success", "failed")
@@ -39,7 +40,7 @@ class Result:
 
 
 def demo(root: Path, home: Path, stop: Stop) -> bool:
-    """Run every sample and print a line for each; returns whether all succeeded.
+    """Run every sample, print a line for each and the story of `clients_ventes`; returns whether all went as it should.
 
     It uses an AIRFLOW_HOME, ports and an output folder of its own: a `make run` beside it notices nothing. What an earlier
     demo left is removed first, so that every demo writes the same rows; afterwards all stays, to be looked at.
@@ -53,7 +54,10 @@ def demo(root: Path, home: Path, stop: Stop) -> bool:
     project = Project(standard.root, standard.dags, standard.plugins, standard.settings_file, home / "out")
     with running(project, home, stop=stop, say=_say) as airflow:
         results = run_samples(airflow, airflow.login())
-    return bool(results) and all(result.state == "success" for result in results)
+        succeeded = bool(results) and all(result.state == "success" for result in results)
+        if any(result.dag_id == DAG_ID and result.state == "success" for result in results):
+            succeeded &= all(check.holds for check in TwoSides(airflow, airflow.login(), _say).tell())
+    return succeeded
 
 
 def run_samples(airflow: LocalAirflow, api: Api) -> list[Result]:
@@ -94,27 +98,34 @@ def _empty(home: Path) -> None:
 def _run_all(airflow: LocalAirflow, api: Api, dag_ids: list[str]) -> list[Result]:
     """Run DAGs side by side and report each as it ends.
 
-    Once unpaused, a DAG with a schedule also runs by itself, perhaps before our run, which then finds the work done: the
-    oldest run is reported, unless another one failed.
+    One that is due by its schedule runs by itself once unpaused; the others are triggered. Should there be several runs, the
+    oldest is reported, unless another one failed: later ones find the work done.
     """
+    now = datetime.now(UTC)
+    due = {dag["dag_id"] for dag in api.dags("sync") if (at := dag["next_dagrun_run_after"]) and _moment(at) <= now}
     waiting = set(dag_ids)
     for dag_id in dag_ids:
         api.unpause(dag_id)
-        api.trigger(dag_id)
+        if dag_id not in due:
+            api.trigger(dag_id)
     results: list[Result] = []
 
     def all_ended() -> bool:
         for dag_id in sorted(waiting):
             runs = api.runs(dag_id)
-            if all(run["state"] in _ENDED for run in runs):
+            if runs and all(run["state"] in _ENDED for run in runs):
                 waiting.remove(dag_id)
                 results.append(_report(api, next((run for run in runs if run["state"] == "failed"), runs[0])))
         return not waiting
 
     airflow.wait_until(all_ended, timeout_s=_RUN_TIMEOUT_S)
     for dag_id in sorted(waiting):
-        runs = api.runs(dag_id)
-        results.append(_report(api, next((run for run in runs if run["state"] not in _ENDED), runs[0])))
+        unfinished = [run for run in api.runs(dag_id) if run["state"] not in _ENDED]
+        if unfinished:
+            results.append(_report(api, unfinished[0]))
+        else:
+            results.append(Result(dag_id, "missing", None, None, None, None))
+            _say(f"{dag_id} did not run within {_RUN_TIMEOUT_S} s")
     return results
 
 
@@ -136,8 +147,12 @@ def _report(api: Api, run: dict[str, Any]) -> Result:
 def _seconds(run: dict[str, Any]) -> float | None:
     if not (run.get("start_date") and run.get("end_date")):
         return None
-    start, end = (datetime.fromisoformat(run[name]) for name in ("start_date", "end_date"))
+    start, end = (_moment(run[name]) for name in ("start_date", "end_date"))
     return (end - start).total_seconds()
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _count(number: int | None) -> str:

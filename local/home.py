@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from local import LocalError
+from local.sandbox import KEY_FILE
 
 USERS = {"administrateur": "ADMIN", "superviseur": "VIEWER", "operateur": "USER"}
 """Who can log in, with the role of Airflow's SimpleAuthManager."""
@@ -49,6 +50,11 @@ class Project:
     settings_file: Path
     output: Path
 
+    @property
+    def spreadsheets(self) -> Path:
+        """What the sandbox is filled with."""
+        return self.root / "include" / "samples" / "classeurs.yaml"
+
     @classmethod
     def at(cls, root: Path) -> Project:
         return cls(root, root / "dags", root / "plugins", root / "airflow_settings.yaml", root / "include" / "out")
@@ -64,6 +70,7 @@ class Addresses:
     logs: int
     smtp: int
     mails: int
+    sandbox: int
 
     @property
     def url(self) -> str:
@@ -80,6 +87,11 @@ class Addresses:
     def mails_url(self) -> str:
         return f"http://127.0.0.1:{self.mails}"
 
+    @property
+    def sandbox_url(self) -> str:
+        """Where the stand-in for Google Sheets answers, and where a browser opens its spreadsheets."""
+        return f"http://127.0.0.1:{self.sandbox}"
+
 
 class Home:
     """One AIRFLOW_HOME. Secrets are made once and kept, readable by their owner only."""
@@ -87,6 +99,7 @@ class Home:
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         self.mails = self.path / "mails"
+        self.sandbox = self.path / "sandbox"
         self.component_logs = self.path / "logs" / "components"
         self._state_file = self.path / "local.json"
         self._passwords_file = self.path / "passwords.json"
@@ -167,6 +180,8 @@ class Home:
             "OUTPUT_DIR": str(project.output),
             "AIRFLOW_HOME": str(self.path),
             "SMTP_PORT": str(addresses.smtp),
+            "SANDBOX_URL": addresses.sandbox_url,
+            "SANDBOX_KEY_FILE": str(self.sandbox / KEY_FILE),
         }
 
 

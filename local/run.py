@@ -44,6 +44,7 @@ def _welcome(airflow: LocalAirflow) -> str:
     return f"""
 Airflow     {airflow.url}
 {logins(airflow)}
+Sheets      {a.sandbox_url}   (a stand-in for Google Sheets: open a spreadsheet, edit a cell)
 Mails       {a.mails_url}   (SMTP on port {a.smtp})
 Inside      tasks reach Airflow on port {a.tasks}, it reads their logs on port {a.logs}
 Logs        {airflow.home.component_logs}

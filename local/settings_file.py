@@ -19,6 +19,7 @@ from local import LocalError
 from local.api import Api, ApiError
 
 _NOT_FOUND = 404
+_HIDDEN = "***"
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _KEYS = {
     "connections": (
@@ -84,6 +85,51 @@ def apply_settings(api: Api, settings: AirflowSettings) -> list[str]:
         except ApiError as exc:
             raise LocalError(f"Airflow refused {kind} {name} of airflow_settings.yaml: {exc}") from exc
     return created
+
+
+def follow_settings(api: Api, earlier: AirflowSettings, now: AirflowSettings) -> list[str]:
+    """Let connections follow parts of this machine that moved to another port; returns their ids.
+
+    One that a person pointed elsewhere stays: only what still is as the earlier start wrote it is changed.
+
+    Args:
+        api: of a user who may change connections.
+        earlier: the file as the start before read it.
+        now: the file as this start reads it.
+    """
+    before = {body["connection_id"]: body for body in earlier.connections}
+    return [
+        body["connection_id"] for body in now.connections if _follow(api, before.get(body["connection_id"], body), body)
+    ]
+
+
+def _follow(api: Api, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    path = quote(f"/api/v2/connections/{new['connection_id']}")
+    if old == new or not _exists(api, path):
+        return False
+    current = api.request("GET", path)
+    values, extra = _moved(old, new), _moved(_extra_of(old), _extra_of(new))
+    values.pop("extra", None)
+    held = _extra_of(current)
+    pointed_elsewhere = any(current.get(name) != old.get(name) for name in ("host", *values)) or any(
+        held.get(name) != _extra_of(old).get(name) for name in extra
+    )
+    # Airflow shows secrets as ***, and must not be given that back.
+    if pointed_elsewhere or (extra and _HIDDEN in held.values()):
+        return False
+    if extra:
+        values["extra"] = json.dumps({**held, **extra})
+    body = {"connection_id": new["connection_id"], "conn_type": current["conn_type"], **values}
+    api.request("PATCH", path, body, update_mask=sorted(values))
+    return True
+
+
+def _moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in new.items() if value != old.get(name)}
+
+
+def _extra_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(json.loads(body.get("extra") or "{}"))
 
 
 def _exists(api: Api, path: str) -> bool:

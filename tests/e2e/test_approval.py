@@ -23,14 +23,10 @@ class Question:
 
     def __init__(self, work: Integration, run_id: str) -> None:
         self._work, self.run_id = work, run_id
-        self._task = f"/api/v2/dags/{work.dag_id}/dagRuns/{run_id}/taskInstances/approve"
 
     def open(self) -> dict[str, Any] | None:
         """The question as Airflow's page gets it; None while none is open."""
-        if self._work.api.request("GET", self._task)["state"] != "awaiting_input":
-            return None
-        asked: dict[str, Any] = self._work.api.request("GET", f"{self._task}/-1/hitlDetails")
-        return None if asked["response_received"] else asked
+        return self._work.api.question(self._work.dag_id, self.run_id, "approve")
 
     def wait(self) -> dict[str, Any]:
         """Wait until it is open."""
@@ -46,7 +42,7 @@ class Question:
     def answer(self, api: Api) -> int:
         """Say yes; returns Airflow's status."""
         try:
-            api.request("PATCH", f"{self._task}/-1/hitlDetails", {"chosen_options": ["Approve"], "params_input": {}})
+            api.answer(self._work.dag_id, self.run_id, "approve", "Approve")
         except ApiError as error:
             return error.status
         return 200

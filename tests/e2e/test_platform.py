@@ -63,13 +63,14 @@ def test_everything_listens_on_the_loopback_address_only(airflow):
     ]
     assert {address.ip for address in listening} == {"127.0.0.1"}
     a = airflow.addresses
-    assert {address.port for address in listening} == {a.port, a.tasks, a.logs, a.smtp, a.mails}
+    assert {address.port for address in listening} == {a.port, a.tasks, a.logs, a.smtp, a.mails, a.sandbox}
 
 
 def test_the_settings_file_gave_connections_that_point_into_this_project(airflow, api):
     path = api.request("GET", "/api/v2/connections/fichiers")["extra"]
     assert str(airflow.project.root / "include" / "samples") in path
     assert api.request("GET", "/api/v2/connections/smtp_default")["port"] == airflow.addresses.smtp
+    assert airflow.addresses.sandbox_url in api.request("GET", "/api/v2/connections/google_sheets_demo")["extra"]
 
 
 def test_mail_sent_to_the_catcher_is_kept(airflow):

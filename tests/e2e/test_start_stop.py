@@ -22,11 +22,15 @@ from local.airflow import LocalAirflow
 from local.api import Api
 from local.home import Home, Project
 from local.ports import free_port, is_free
+from local.sandbox import SheetsSandbox
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 
 REPO = Path(__file__).resolve().parents[2]
 READY = "Ctrl-C stops everything"
+SPREADSHEET = """\
+- {id: book, title: Classeur, locale: fr_FR, timeZone: Europe/Paris, sheets: {Feuille: [[code], ["'001"]]}}
+"""
 
 
 @dataclass
@@ -45,6 +49,11 @@ class Started:
         url = re.search(r"Airflow\s+(http\S+)", self.output)
         assert url
         return Api.login(url[1], "administrateur", home.passwords["administrateur"])
+
+    def sandbox(self, home: Home) -> SheetsSandbox:
+        url = re.search(r"Sheets\s+(http\S+)", self.output)
+        assert url
+        return SheetsSandbox(url[1], home.sandbox)
 
     def end(self) -> tuple[int, str]:
         """Wait for the end; exit status and the rest of what it wrote."""
@@ -95,6 +104,8 @@ def story(
     root = tmp_path_factory.mktemp("second")
     project = make_project(root, False)
     settings = project.settings_file.read_text()
+    (root / "include" / "samples").mkdir(parents=True)
+    project.spreadsheets.write_text(SPREADSHEET, encoding="utf-8")
     project.settings_file.write_text(
         settings.replace("variables: []", "variables: [{variable_name: v, variable_value: un}]")
     )
@@ -106,6 +117,7 @@ def story(
         api = first.api(home)
         api.request("PATCH", "/api/v2/variables/v", {"key": "v", "value": "changed by hand"})
         api.request("POST", "/api/v2/variables", {"key": "mine", "value": "kept"})
+        first.sandbox(home).type_in("book", "Feuille", "A3", "'002")
         neighbour = Api(airflow.url).healthy()
     finally:
         first.process.send_signal(signal.SIGTERM)
@@ -119,6 +131,7 @@ def story(
     try:
         api = second.api(home)
         kept = {key: api.request("GET", f"/api/v2/variables/{key}")["value"] for key in ("v", "mine")}
+        kept["sheet"] = second.sandbox(home).rows("book", "Feuille")
     finally:
         victim = next(p for p in map(psutil.Process, second.pids) if "triggerer" in " ".join(p.cmdline()))
         os.kill(victim.pid, signal.SIGKILL)
@@ -138,16 +151,17 @@ def story(
     )
 
 
-def test_the_url_and_three_logins_are_printed(story):
+def test_the_addresses_and_three_logins_are_printed(story):
     assert all(user in story.first.output for user in ("administrateur", "superviseur", "operateur"))
     assert "Mails       http://127.0.0.1:" in story.first.output
+    assert "Sheets      http://127.0.0.1:" in story.first.output
 
 
 def test_sigterm_leaves_no_process_and_frees_every_port(story):
     assert story.first_status == 0
-    assert len(story.first.pids) >= 6
+    assert len(story.first.pids) >= 7
     assert story.first_left == []
-    assert len(story.first_ports_free) >= 4
+    assert len(story.first_ports_free) >= 6
     assert all(story.first_ports_free)
 
 
@@ -156,10 +170,11 @@ def test_two_instances_run_side_by_side(story):
 
 
 def test_a_second_start_keeps_the_data_and_overwrites_nothing(story):
-    assert story.kept == {"v": "changed by hand", "mine": "kept"}
+    assert story.kept == {"v": "changed by hand", "mine": "kept", "sheet": [["code"], ["001"], ["002"]]}
     assert "Preparing Airflow's database" in story.first.output
     assert "Preparing Airflow's database" not in story.second.output
     assert "Created variable v" in story.first.output
+    assert "Created spreadsheet Classeur" in story.first.output
     assert "Created" not in story.second.output
 
 

@@ -7,7 +7,7 @@ import pytest
 from local import LocalError
 from local.home import USERS, Addresses, Home, Project
 
-ADDRESSES = Addresses("127.0.0.1", 8000, 8001, 8002, 8003, 8004)
+ADDRESSES = Addresses("127.0.0.1", 8000, 8001, 8002, 8003, 8004, 8005)
 
 
 def test_secrets_and_passwords_are_made_once_and_kept(tmp_path):
@@ -94,4 +94,4 @@ def test_a_proxy_never_stands_between_tasks_and_their_airflow(tmp_path):
     ],
 )
 def test_the_url_is_one_that_a_browser_here_can_open(host, url):
-    assert Addresses(host, 80, 1, 2, 3, 4).url == url
+    assert Addresses(host, 80, 1, 2, 3, 4, 5).url == url

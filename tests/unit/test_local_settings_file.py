@@ -7,7 +7,7 @@ import pytest
 
 from local import LocalError
 from local.api import ApiError
-from local.settings_file import AirflowSettings, apply_settings, read_settings
+from local.settings_file import AirflowSettings, apply_settings, follow_settings, read_settings
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -87,12 +87,14 @@ def test_mistakes_are_named(tmp_path, text, message):
 
 
 def test_the_projects_own_file_is_valid(tmp_path):
-    variables = dict.fromkeys(("PROJECT_DIR", "OUTPUT_DIR", "AIRFLOW_HOME"), str(tmp_path)) | {"SMTP_PORT": "2525"}
+    names = ("PROJECT_DIR", "OUTPUT_DIR", "AIRFLOW_HOME", "SANDBOX_URL", "SANDBOX_KEY_FILE")
+    variables = dict.fromkeys(names, str(tmp_path)) | {"SMTP_PORT": "2525"}
     settings = read_settings(REPO / "airflow_settings.yaml", variables)
     assert {connection["connection_id"] for connection in settings.connections} >= {
         "fichiers",
         "sorties",
         "entrepot",
+        "google_sheets_demo",
         "smtp_default",
     }
 
@@ -126,3 +128,56 @@ def test_only_what_is_missing_is_created():
 def test_a_refusal_names_the_item():
     with pytest.raises(LocalError, match="refused connection new"):
         apply_settings(RecordingApi(set(), refused={"new"}), SETTINGS)
+
+
+class KeptConnections:
+    """Airflow's connections, with only what following needs."""
+
+    def __init__(self, *bodies):
+        self.bodies = {body["connection_id"]: {"host": None, "port": None, "extra": None, **body} for body in bodies}
+
+    def request(self, method, path, body=None, update_mask=()):
+        name = path.rpartition("/")[2]
+        if name not in self.bodies:
+            raise ApiError("404", 404)
+        if method == "PATCH":
+            self.bodies[name] |= {key: body[key] for key in update_mask}
+        return self.bodies[name]
+
+
+def sheets(url, **more):
+    extra = json.dumps({"key_path": "/k.json", "base_url": url, **more})
+    return {"connection_id": "sheets", "conn_type": "google_cloud_platform", "extra": extra}
+
+
+def mail(port, host="127.0.0.1"):
+    return {"connection_id": "mail", "conn_type": "smtp", "host": host, "port": port, "extra": "{}"}
+
+
+EARLIER, NOW = AirflowSettings((sheets("http://a:1"), mail(1))), AirflowSettings((sheets("http://a:2"), mail(2)))
+
+
+def test_a_connection_follows_its_part_to_another_port_and_keeps_what_a_person_added():
+    api = KeptConnections(sheets("http://a:1", project="mine"), mail(1))
+    assert follow_settings(api, EARLIER, NOW) == ["sheets", "mail"]
+    assert json.loads(api.bodies["sheets"]["extra"]) == {
+        "key_path": "/k.json",
+        "base_url": "http://a:2",
+        "project": "mine",
+    }
+    assert api.bodies["mail"]["port"] == 2
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        (sheets("https://sheets.example"), mail(25)),
+        (sheets("http://a:1", keyfile_dict="***"), mail(1, host="smtp.example")),
+        (),
+    ],
+)
+def test_a_connection_that_a_person_made_theirs_or_removed_is_left_alone(theirs):
+    api = KeptConnections(*theirs)
+    before = json.dumps(api.bodies)
+    assert follow_settings(api, EARLIER, NOW) == []
+    assert json.dumps(api.bodies) == before

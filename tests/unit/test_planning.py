@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sync_provider.connectors.base import OLD, OP
 from sync_provider.core.canonical import write_text
+from sync_provider.core.errors import SyncConnectionError
 from sync_provider.core.mapping import Mapping
 from sync_provider.engine.planning import ABSENT, Planner
 
@@ -153,3 +156,13 @@ def test_a_kept_key_is_recognised_in_its_canonical_spelling(moment: datetime) ->
         )
         planner.load_kept([f"1|{write_text(moment)}"])
         assert [c["code"] for b in planner.changes(deletes=True) for c in b.to_pylist()] == ["2"]
+
+
+def test_an_error_of_a_side_that_is_read_meanwhile_stays_the_error_it_was() -> None:
+    def read() -> Iterator[pa.RecordBatch]:
+        yield from batches(mapping(), [{"code": "1"}])
+        raise SyncConnectionError("the quota is used up", retryable=True, code="quota")
+
+    with Planner(mapping(), schema_of(mapping())) as planner, pytest.raises(SyncConnectionError) as raised:
+        planner.load_existing(read())
+    assert (raised.value.code, raised.value.retryable) == ("quota", True)

@@ -138,6 +138,7 @@ class Planner:
         self._compared = True
 
     def _load(self, table: str, batches: Iterable[pa.RecordBatch], columns: list[str]) -> int:
+        import duckdb
         import numpy as np
         import pyarrow as pa
 
@@ -151,10 +152,19 @@ class Planner:
         fields += [pa.field(_JSON + name, pa.string()) for name in json_names]
         schema = pa.schema([pa.field(_N, pa.int64()), *fields])
         count = 0
+        failure: list[BaseException] = []
+
+        def kept() -> Iterator[pa.RecordBatch]:
+            try:
+                yield from batches
+            except BaseException as error:
+                # Of an error in a stream that it reads, DuckDB raises the text only.
+                failure.append(error)
+                raise
 
         def numbered() -> Iterator[pa.RecordBatch]:
             nonlocal count
-            for batch in batches:
+            for batch in kept():
                 arrays = [pa.array(np.arange(count, count + batch.num_rows))]
                 arrays += [batch.column(name) for name in columns]
                 arrays += [canonical_json(batch.column(name)) for name in json_names]
@@ -165,7 +175,12 @@ class Planner:
 
         reader = pa.RecordBatchReader.from_batches(schema, numbered())
         self._db.register("stream", reader)
-        self._db.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM stream")  # noqa: S608
+        try:
+            self._db.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM stream")  # noqa: S608
+        except duckdb.Error:
+            if failure:
+                raise failure[0] from None
+            raise
         self._db.unregister("stream")
         return count
 
