@@ -11,6 +11,7 @@ from sync_provider.engine.crypto import Cipher
 from sync_provider.engine.ledger import migrations, retention
 from sync_provider.engine.ledger.alerts import Alerts
 from sync_provider.engine.ledger.audit import Audit
+from sync_provider.engine.ledger.budgets import Budgets
 from sync_provider.engine.ledger.conflicts import Conflicts
 from sync_provider.engine.ledger.cursors import Baselines, Cursors, Files
 from sync_provider.engine.ledger.database import Database
@@ -22,7 +23,7 @@ from sync_provider.engine.ledger.runs import Runs
 
 
 class Ledger:
-    """Runs, cursors, files, loads, rejections, conflicts, leases, baselines, audit and alerts of every integration.
+    """Runs, cursors, files, loads, rejections, conflicts, leases, baselines, audit, alerts and request budgets of every integration.
 
     One instance may be used by several threads, and by several processes each with its own. Every method may raise
     SyncConnectionError (``ledger_busy``, ``ledger_unreachable``), SyncAuthenticationError (``ledger_refused``) and
@@ -41,6 +42,7 @@ class Ledger:
         self.loads = Loads(database)
         self.leases = Leases(database)
         self.alerts = Alerts(database)
+        self.budgets = Budgets(database)
         self.runs = Runs(
             database,
             self._redact,

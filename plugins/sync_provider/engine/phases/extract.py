@@ -36,7 +36,7 @@ def extract(ctx: RunContext) -> dict[str, Any]:
         bounds = bounds_for(mapping, ctx.params, env.ledger.cursors.get(mapping.id), ctx.interval)
         boundary = Boundary.load(ctx) if mapping.write == "append" and bounds.live else None
         with (
-            env.connect(mapping.source) as source,
+            ctx.connect("source") as source,
             Conversion.for_source(mapping, positions=(positions := _positions(ctx, source))) as conversion,
             Conversion.for_destination(mapping) as reconversion,
             RejectionSpool(env.store, ctx.path("extract.rejections")) as spool,

@@ -57,7 +57,7 @@ def _load(ctx: RunContext, plan: dict[str, Any]) -> tuple[dict[str, Any], dict[s
     """Write under the lease; whether a newer run has loaded is asked, and that we have is noted, while nobody else can."""
     mapping, loads = ctx.mapping, ctx.env.ledger.loads
     with (
-        ctx.env.connect(mapping.destination) as destination,
+        ctx.connect("destination") as destination,
         held_lease(ctx.env.ledger, destination.capabilities.resource, ctx.id) as lease,
     ):
         if newer := loads.superseded(mapping.id, ctx.id, any_scope=mapping.write == "replace"):
