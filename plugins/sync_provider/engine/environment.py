@@ -19,7 +19,7 @@ from sync_provider.core.endpoints import (
 )
 
 if TYPE_CHECKING:
-    from sync_provider.connectors.base import Budget, Clock, ConnectionInfo, Connector
+    from sync_provider.connectors.base import Budget, Clock, ConnectionInfo, Connector, TabMemory, TokenStore
     from sync_provider.connectors.files.root import FileRoot
     from sync_provider.core.mapping import Mapping
     from sync_provider.engine.ledger import Ledger
@@ -34,10 +34,14 @@ class Shared:
     Args:
         budget: allowance of requests; None: none.
         total_wait_s: longest time that a connector waits for its system in all, and for the budget.
+        tokens: access tokens; None: each connector gets its own.
+        tabs: numbers of the tabs of this side; None: not remembered.
     """
 
     budget: Budget | None = None
     total_wait_s: float = 1800.0
+    tokens: TokenStore | None = None
+    tabs: TabMemory | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +72,11 @@ class Environment:
         total_wait_s = parse_duration(mapping.limits.total_wait).total_seconds()
         quotas = quotas_for(self.settings, mapping.id, mapping.limits.requests_per_minute)
         budget = RequestBudget(self.ledger.budgets, self.clock, quotas, total_wait_s)
-        shared = Shared(budget=budget, total_wait_s=total_wait_s)
-        return connect(mapping.endpoint(side), self.settings, self.connection, self.clock, shared)
+        endpoint, tabs = mapping.endpoint(side), None
+        if isinstance(endpoint, GoogleSheetsEndpoint):
+            tabs = self.ledger.tabs.of(mapping.id, side, endpoint.spreadsheet)
+        shared = Shared(budget=budget, total_wait_s=total_wait_s, tokens=self.ledger.tokens, tabs=tabs)
+        return connect(endpoint, self.settings, self.connection, self.clock, shared)
 
 
 def connect(
@@ -108,6 +115,8 @@ def connect(
                 clock,
                 budget=shared.budget,
                 total_wait_s=shared.total_wait_s,
+                memory=shared.tabs,
+                tokens=shared.tokens,
             )
 
 

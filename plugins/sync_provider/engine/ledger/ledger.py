@@ -20,6 +20,8 @@ from sync_provider.engine.ledger.loads import Loads
 from sync_provider.engine.ledger.redaction import Redactor
 from sync_provider.engine.ledger.rejections import Rejections
 from sync_provider.engine.ledger.runs import Runs
+from sync_provider.engine.ledger.sources import Sources, Tabs
+from sync_provider.engine.ledger.tokens import Tokens
 
 
 class Ledger:
@@ -43,6 +45,9 @@ class Ledger:
         self.leases = Leases(database)
         self.alerts = Alerts(database)
         self.budgets = Budgets(database)
+        self.sources = Sources(database)
+        self.tabs = Tabs(database)
+        self.tokens = Tokens(database, cipher)
         self.runs = Runs(
             database,
             self._redact,
@@ -50,6 +55,7 @@ class Ledger:
             files=self.files,
             baselines=self.baselines,
             rejections=self.rejections,
+            sources=self.sources,
             audit=self.audit,
         )
 
@@ -59,7 +65,7 @@ class Ledger:
 
         Args:
             url: SQLAlchemy URL, SQLite or PostgreSQL.
-            cipher: encrypts rejected records.
+            cipher: encrypts rejected records and access tokens.
             clock: gives the time; see `Database`.
             secrets: values that must never be stored; more can be added with `protect`.
 
