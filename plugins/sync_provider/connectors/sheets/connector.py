@@ -33,6 +33,8 @@ from sync_provider.core.schema import LogicalType
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sync_provider.connectors.sheets.rejects import RejectsTab
+
 _STRING = LogicalType("string")
 
 
@@ -202,6 +204,17 @@ class SheetsConnector:
         api = self._api(write=True)
         self._book = self._headers = None
         return write_changes(api, self._endpoint, self._memory, request, changes)
+
+    def rejects(self, columns: Sequence[str], *, write: bool) -> RejectsTab:
+        """The tab of refused records beside this source: one request if the tab is there.
+
+        Raises:
+            SyncDataError: a tab of that title holds something else.
+        """
+        from sync_provider.connectors.sheets.rejects import RejectsTab
+
+        api = self._api(write=write)
+        return RejectsTab(api, self._load_book(api), self._endpoint, columns)
 
     def close(self) -> None:
         for api in self._apis.values():

@@ -10,7 +10,7 @@ from sync_provider.connectors.base import Connector, CursorRange, RawBatch, Read
 from sync_provider.core.canonical import write_text
 from sync_provider.engine.casts import to_text
 from sync_provider.engine.keys import key_texts
-from sync_provider.engine.phases import unchanged
+from sync_provider.engine.phases import rejects_tab, unchanged
 from sync_provider.engine.phases.boundary import Boundary
 from sync_provider.engine.phases.bounds import Bounds, bounds_for
 from sync_provider.engine.phases.replay import Replays, replayed
@@ -47,6 +47,7 @@ def extract(ctx: RunContext) -> dict[str, Any]:
 
 def _read(ctx: RunContext, source: Connector, bounds: Bounds, version: str | None, result: Phase) -> None:
     mapping, env = ctx.mapping, ctx.env
+    shown = rejects_tab.collect(ctx, source)
     boundary = Boundary.load(ctx) if mapping.write == "append" and bounds.live else None
     with (
         Conversion.for_source(mapping, positions=(positions := _positions(ctx, source))) as conversion,
@@ -83,6 +84,7 @@ def _read(ctx: RunContext, source: Connector, bounds: Bounds, version: str | Non
         "files": [[f.name, f.sha256, f.size_bytes] for f in reading.files if not f.deferred],
         "replays": replays.ids,
         "boundary": boundary.save(ctx, staged, intake.cursor) if boundary else None,
+        "shown": shown,
         "version": None if unchanged.asks_for_less(ctx) else version,
     }
 

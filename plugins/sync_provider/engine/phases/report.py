@@ -8,7 +8,7 @@ from typing import Any
 from sync_provider.connectors.base import SourceFile
 from sync_provider.core.errors import SyncValidationError
 from sync_provider.core.report import Counters
-from sync_provider.engine.phases import boundary, tracking
+from sync_provider.engine.phases import boundary, rejects_tab, tracking
 from sync_provider.engine.phases.backup import prune
 from sync_provider.engine.run import RunContext, phase
 
@@ -38,6 +38,7 @@ def report(ctx: RunContext) -> dict[str, Any]:
         # What was refused may be taken next time, of the same source: only a run without a remainder spares others.
         complete = extracted.get("source_unchanged") or (settled and not counters.rejected)
         state = "partial" if counters.rejected or (counters.deferred and not ctx.params.dry_run) else "succeeded"
+        rejects_tab.update(ctx, extracted)
         ledger.runs.finish(
             ctx.id,
             state,
