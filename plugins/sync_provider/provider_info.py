@@ -73,7 +73,7 @@ def _described(option: Option) -> dict[str, Any]:
         "description": f"{option.description}\n",
         "version_added": "0.1.0",
         # Airflow's own types are fewer than ours; the engine reads durations, lists and paths from text.
-        "type": "boolean" if option.kind == "boolean" else "string",
+        "type": {"boolean": "boolean", "number": "integer"}.get(option.kind, "string"),
         "example": option.example,
         "default": option.default,
         **({"sensitive": True} if option.sensitive else {}),

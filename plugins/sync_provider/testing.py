@@ -50,7 +50,7 @@ class SyncWorkspace:
     """A deployment of its own: files, databases, ledger, store, and the connections that mappings name.
 
     A connection that is not in ``connections`` is made when a mapping needs it: a SQL endpoint's is a SQLite file, a file
-    endpoint's is the folder ``files``. Put a `ConnectionInfo` there to use a real database.
+    endpoint's is the folder ``files``; a spreadsheet's must be there. Put a `ConnectionInfo` there to use a real database.
 
     Args:
         folder: an empty folder.
@@ -118,6 +118,7 @@ class SyncWorkspace:
             counters = run_all(ctx)
             state, _written = counters.pop("state"), counters.pop("written")
             rejections = list(ctx.env.ledger.rejections.list(run_id=ctx.id))
+            counters.pop("source_unchanged", None)
             return RunResult(id=ctx.id, state=state, counters=Counters(**counters), rejections=rejections)
 
     @contextmanager

@@ -21,7 +21,7 @@ from sync_provider.core.errors import MappingError, MappingErrors, SyncError, Sy
 if TYPE_CHECKING:
     from sync_provider.connectors.base import ConnectionInfo
     from sync_provider.core.endpoints import Endpoint
-    from sync_provider.engine.environment import Environment
+    from sync_provider.engine.environment import Environment, Shared
     from sync_provider.engine.loader import MappingSource
     from sync_provider.engine.settings import Settings
 
@@ -82,7 +82,18 @@ class Session:
         from sync_provider.engine.clock import SystemClock
         from sync_provider.engine.environment import connect
 
-        return connect(endpoint, self.settings, self.find_connection, SystemClock())
+        return connect(endpoint, self.settings, self.find_connection, SystemClock(), self._shared)
+
+    @cached_property
+    def _shared(self) -> Shared:
+        """Without a ledger, only this command's own requests are known to its budget."""
+        from sync_provider.engine.budget import LocalGrants, RequestBudget, quotas_for
+        from sync_provider.engine.clock import SystemClock
+        from sync_provider.engine.environment import Shared
+
+        clock, total_wait_s = SystemClock(), Shared().total_wait_s
+        budget = RequestBudget(LocalGrants(clock), clock, quotas_for(self.settings), total_wait_s)
+        return Shared(budget=budget, total_wait_s=total_wait_s)
 
     @contextmanager
     def environment(

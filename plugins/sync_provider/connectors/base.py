@@ -246,6 +246,7 @@ class Capabilities:
         modes: write modes supported; empty: read only.
         transactional: a write is all or nothing.
         filters_cursor: `CursorRange` is applied by the system itself.
+        tells_version: `Connector.token` is one small request, which reads no content.
         resource: name under which leases are taken (``sql:app_db:public.clients``); the same for every mapping that
             touches the same data.
     """
@@ -254,6 +255,7 @@ class Capabilities:
     transactional: bool
     filters_cursor: bool
     resource: str
+    tells_version: bool = False
 
 
 @runtime_checkable
@@ -312,6 +314,14 @@ class Budget(Protocol):
     """
 
     def acquire(self, resource: str, cost: int = 1) -> None: ...
+
+
+class TabMemory(Protocol):
+    """The tabs of one side of an integration as they were seen last: title in the mapping → number of the tab."""
+
+    def number(self, title: str) -> int | None: ...
+
+    def remember(self, title: str, number: int) -> None: ...
 
 
 class TokenStore(Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from sync_provider.core.endpoints import FileEndpoint
 from sync_provider.core.mapping import Conflicts, FieldMapping, Mapping
 from sync_provider.core.yaml_text import KeyPath
@@ -47,11 +49,30 @@ def _key_problems(mapping: Mapping) -> Problems:
 
 def _endpoint_problems(mapping: Mapping) -> Problems:
     found: Problems = []
+    if getattr(mapping.destination, "rejects_tab", None) is not None:
+        found.append((("destination", "rejects_tab"), "refused records are shown beside the source; give it there"))
+    if (title := getattr(mapping.source, "rejects_tab", None)) is not None:
+        if mapping.two_way:
+            found.append((("source", "rejects_tab"), "only one-way integrations replay what is corrected there"))
+        elif _means(getattr(mapping.source, "sheet", None), title):
+            found.append((("source", "rejects_tab"), "this is the tab that is read; give another title"))
     if getattr(mapping.destination, "query", None) is not None:
         found.append((("destination", "query"), "a query can only be read; give the table to write to"))
     if "*" in str(getattr(mapping.destination, "path", "")):
         found.append((("destination", "path"), "a pattern can only be read; give one file to write to"))
     return found
+
+
+def _means(sheet: object, title: str) -> bool:
+    """Whether an endpoint's ``sheet`` is, or fits, the title."""
+    if not isinstance(sheet, str):
+        return False
+    if len(sheet) > 1 and sheet.startswith("/") and sheet.endswith("/"):
+        try:
+            return re.fullmatch(sheet[1:-1], title) is not None
+        except re.error:
+            return False
+    return sheet.casefold() == title.casefold()
 
 
 def _one_way_problems(mapping: Mapping) -> Problems:

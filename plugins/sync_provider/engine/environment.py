@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from sync_provider.core.conflicts import Side
 from sync_provider.core.endpoints import (
     CsvEndpoint,
     Endpoint,
@@ -18,11 +19,29 @@ from sync_provider.core.endpoints import (
 )
 
 if TYPE_CHECKING:
-    from sync_provider.connectors.base import Clock, ConnectionInfo, Connector
+    from sync_provider.connectors.base import Budget, Clock, ConnectionInfo, Connector, TabMemory, TokenStore
     from sync_provider.connectors.files.root import FileRoot
+    from sync_provider.core.mapping import Mapping
     from sync_provider.engine.ledger import Ledger
     from sync_provider.engine.settings import Settings
     from sync_provider.engine.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What a connector shares with other processes.
+
+    Args:
+        budget: allowance of requests; None: none.
+        total_wait_s: longest time that a connector waits for its system in all, and for the budget.
+        tokens: access tokens; None: each connector gets its own.
+        tabs: numbers of the tabs of this side; None: not remembered.
+    """
+
+    budget: Budget | None = None
+    total_wait_s: float = 1800.0
+    tokens: TokenStore | None = None
+    tabs: TabMemory | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +61,30 @@ class Environment:
     progress: Callable[[str, int], None] = lambda _phase, _records: None
 
     def connect(self, endpoint: Endpoint) -> Connector:
-        """Open the endpoint's connector; see `connect`."""
+        """Open an endpoint's connector, on behalf of no integration; see `connect`."""
         return connect(endpoint, self.settings, self.connection, self.clock)
+
+    def connect_side(self, mapping: Mapping, side: Side) -> Connector:
+        """Open the connector of an integration's side, within its limits and those of all runs together; see `connect`."""
+        from sync_provider.core.durations import parse_duration
+        from sync_provider.engine.budget import RequestBudget, quotas_for
+
+        total_wait_s = parse_duration(mapping.limits.total_wait).total_seconds()
+        quotas = quotas_for(self.settings, mapping.id, mapping.limits.requests_per_minute)
+        budget = RequestBudget(self.ledger.budgets, self.clock, quotas, total_wait_s)
+        endpoint, tabs = mapping.endpoint(side), None
+        if isinstance(endpoint, GoogleSheetsEndpoint):
+            tabs = self.ledger.tabs.of(mapping.id, side, endpoint.spreadsheet)
+        shared = Shared(budget=budget, total_wait_s=total_wait_s, tokens=self.ledger.tokens, tabs=tabs)
+        return connect(endpoint, self.settings, self.connection, self.clock, shared)
 
 
 def connect(
-    endpoint: Endpoint, settings: Settings, connection: Callable[[str], ConnectionInfo], clock: Clock
+    endpoint: Endpoint,
+    settings: Settings,
+    connection: Callable[[str], ConnectionInfo],
+    clock: Clock,
+    shared: Shared = Shared(),
 ) -> Connector:
     """Open an endpoint's connector; it needs neither ledger nor store. Use it as a context manager.
 
@@ -72,7 +109,15 @@ def connect(
         case GoogleSheetsEndpoint():
             from sync_provider.connectors.sheets.connector import SheetsConnector
 
-            return SheetsConnector(endpoint, connection(endpoint.connection), clock)
+            return SheetsConnector(
+                endpoint,
+                connection(endpoint.connection),
+                clock,
+                budget=shared.budget,
+                total_wait_s=shared.total_wait_s,
+                memory=shared.tabs,
+                tokens=shared.tokens,
+            )
 
 
 def _root(endpoint: FileEndpoint, settings: Settings, connection: Callable[[str], ConnectionInfo]) -> FileRoot:

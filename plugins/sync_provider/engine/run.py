@@ -12,14 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sync_provider.core.changes import RunParams
+from sync_provider.core.conflicts import Side
 from sync_provider.core.errors import SyncConnectionError, SyncDataError, SyncError
 from sync_provider.core.mapping import Mapping
 from sync_provider.engine.environment import Environment
 from sync_provider.engine.loader import MappingSource
 from sync_provider.engine.staging import run_folder
+
+if TYPE_CHECKING:
+    from sync_provider.connectors.base import Connector
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +51,10 @@ class RunContext:
     def path(self, name: str) -> str:
         """Where this run stages something."""
         return f"{run_folder(self.mapping.id, self.id)}/{name}"
+
+    def connect(self, side: Side) -> Connector:
+        """Open the connector of a side; use it as a context manager. See `environment.connect`."""
+        return self.env.connect_side(self.mapping, side)
 
     def artifact(self, phase: str) -> dict[str, Any]:
         """What an earlier phase of this run left behind.

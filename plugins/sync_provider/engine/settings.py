@@ -24,7 +24,7 @@ from sync_provider.core.errors import SyncValidationError, Where
 SECTION = "sync_provider"
 PROJECT_FILE = "airflow_settings.yaml"
 
-Kind = Literal["string", "path", "location", "sqlalchemy_url", "boolean", "duration", "list"]
+Kind = Literal["string", "path", "location", "sqlalchemy_url", "boolean", "duration", "number", "list"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +110,20 @@ OPTIONS: tuple[Option, ...] = (
         default="P400D",
         description="How long finished runs, their decided rejections and their events are kept. The newest run of each integration, what cursors come from, open rejections and the audit stay for good.",
         example="P90D",
+    ),
+    Option(
+        name="google_requests_per_account",
+        kind="number",
+        default="60",
+        description="Reads, and as many writes, that all runs together send to Google Sheets a minute for one account. Google's own quota unless it gave you another.",
+        example="300",
+    ),
+    Option(
+        name="google_requests_per_project",
+        kind="number",
+        default="300",
+        description="The same for all service accounts of one Google Cloud project together.",
+        example="1200",
     ),
     Option(
         name="warm_workers",
@@ -211,6 +225,8 @@ class Settings:
     demo: bool
     staging_retention: timedelta
     history_retention: timedelta
+    google_requests_per_account: int
+    google_requests_per_project: int
     warm_workers: bool
     notifiers: tuple[str, ...]
     approvers: tuple[str, ...]
@@ -329,6 +345,8 @@ def _convert(option: Option, text: str, place: str, home: Path, project: Path) -
             return _boolean(text, place)
         case "duration":
             return _duration(text, place)
+        case "number":
+            return _number(text, place)
         case "list":
             items = tuple(item.strip() for item in text.split(",") if item.strip())
             return tuple(Secret(item) for item in items) if option.sensitive else items
@@ -354,6 +372,12 @@ def _duration(text: str, place: str) -> timedelta:
         return parse_duration(text)
     except ValueError as exc:
         raise SyncValidationError(f"{place}: {exc}", hint="Write for instance P7D.", code="settings_value") from exc
+
+
+def _number(text: str, place: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
+        raise SyncValidationError(f"{place} is {text!r}", hint="Write a whole number from 1.", code="settings_value")
+    return int(text)
 
 
 def _absolute(text: str, base: Path) -> Path:

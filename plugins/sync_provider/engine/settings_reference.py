@@ -14,6 +14,7 @@ _KINDS: dict[Kind, str] = {
     "sqlalchemy_url": "SQLAlchemy URL",
     "boolean": "true or false",
     "duration": "ISO 8601 duration",
+    "number": "whole number from 1",
     "list": "list, separated by commas",
 }
 

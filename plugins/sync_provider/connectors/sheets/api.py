@@ -6,10 +6,11 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 from urllib.parse import quote
 
-from sync_provider.connectors.base import Budget, Clock
+from sync_provider.connectors.base import Budget, Clock, TokenStore
 from sync_provider.connectors.sheets import a1
 from sync_provider.connectors.sheets.credentials import account_of
 from sync_provider.connectors.sheets.faults import OutcomeUnknownError, Refusal, error_of, refusal_of, token_error
@@ -64,6 +65,8 @@ class SheetsApi:
         clock: waits.
         budget: allowance shared with others; None: none but Google's.
         total_wait_s: longest time that this instance waits in all, for quota and for retries.
+        tokens: access tokens shared with other processes.
+        token_name: name of these credentials' token there; None: not shared.
     """
 
     def __init__(
@@ -75,11 +78,14 @@ class SheetsApi:
         clock: Clock,
         budget: Budget | None = None,
         total_wait_s: float = 1800.0,
+        tokens: TokenStore | None = None,
+        token_name: str | None = None,
     ) -> None:
         import requests
 
         self.spreadsheet_id, self.account = spreadsheet_id, account_of(credentials)
         self._credentials, self._clock, self._budget = credentials, clock, budget
+        self._tokens, self._token_name = tokens, token_name
         self._left_s = total_wait_s
         self._sheets = (base_url or SHEETS_URL).rstrip("/")
         self._drive = (base_url or DRIVE_URL).rstrip("/")
@@ -248,14 +254,26 @@ class SheetsApi:
         return found
 
     def _refresh(self) -> None:
-        """Get an access token; google-auth itself repeats what may pass."""
+        """Get an access token: another process's, unless that is the one that was just refused; google-auth repeats what may pass."""
         import google.auth.transport.requests
         from google.auth.exceptions import GoogleAuthError
 
+        if self._take_shared():
+            return
         try:
             self._credentials.refresh(google.auth.transport.requests.Request(self._session))
         except GoogleAuthError as error:
             raise token_error(error, self.account) from None
+        if self._tokens is not None and self._token_name is not None and self._credentials.expiry is not None:
+            expires_at = self._credentials.expiry.replace(tzinfo=UTC)  # google-auth's are UTC without saying so
+            self._tokens.put(self._token_name, self._credentials.token, expires_at)
+
+    def _take_shared(self) -> bool:
+        found = self._tokens.get(self._token_name) if self._tokens is not None and self._token_name else None
+        if found is None or found[0] == self._credentials.token:
+            return False
+        self._credentials.token, self._credentials.expiry = found[0], found[1].astimezone(UTC).replace(tzinfo=None)
+        return bool(self._credentials.valid)  # not where it is about to expire
 
 
 def _tab(properties: dict[str, Any]) -> Tab:

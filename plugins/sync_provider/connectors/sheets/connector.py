@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Self
 
 from sync_provider.connectors.base import (
@@ -16,12 +16,14 @@ from sync_provider.connectors.base import (
     RawBatch,
     Reading,
     ReadRequest,
+    TabMemory,
+    TokenStore,
     WriteRequest,
     WriteResult,
 )
 from sync_provider.connectors.sheets import a1
 from sync_provider.connectors.sheets.api import Book, SheetsApi, Tab
-from sync_provider.connectors.sheets.credentials import extra, google_credentials
+from sync_provider.connectors.sheets.credentials import extra, google_credentials, token_name
 from sync_provider.connectors.sheets.layout import Header, find_tabs, is_pattern, missing_tab, read_header
 from sync_provider.connectors.sheets.reading import raw_batch, read_rows, zone_of
 from sync_provider.core.endpoints import GoogleSheetsEndpoint
@@ -30,6 +32,8 @@ from sync_provider.core.schema import LogicalType
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from sync_provider.connectors.sheets.rejects import RejectsTab
 
 _STRING = LogicalType("string")
 
@@ -43,7 +47,8 @@ class SheetsConnector:
         clock: waits for quota.
         budget: allowance of requests shared with other processes; None: none but Google's.
         total_wait_s: longest time to wait for Google in all.
-        remembered: title → number of the tabs as they were seen last.
+        memory: of the tabs' numbers, by which a renamed tab is followed; None: titles only.
+        tokens: access tokens shared with other processes; None: this connector gets its own.
 
     Raises:
         SyncAuthenticationError: the connection holds no usable key.
@@ -57,17 +62,16 @@ class SheetsConnector:
         *,
         budget: Budget | None = None,
         total_wait_s: float = 1800.0,
-        remembered: Mapping[str, int] | None = None,
+        memory: TabMemory | None = None,
+        tokens: TokenStore | None = None,
     ) -> None:
         self._endpoint, self._connection, self._clock = endpoint, connection, clock
         self._budget, self._total_wait_s = budget, total_wait_s
-        self._remembered = remembered or {}
+        self._memory, self._tokens = memory, tokens
         self._apis: dict[bool, SheetsApi] = {}
         self._book: Book | None = None
         self._headers: list[Header] | None = None
         self._token: str | None = None
-        self.found_tabs: dict[str, int] = {}
-        """Title that the mapping names → number of the tab, after a read."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -78,6 +82,7 @@ class SheetsConnector:
             else frozenset({"append", "replace", "upsert", "mirror"}),
             transactional=False,
             filters_cursor=False,
+            tells_version=True,
             resource=f"google-sheets:{self._endpoint.spreadsheet}",
         )
 
@@ -150,7 +155,6 @@ class SheetsConnector:
             raise missing_tab(self._endpoint, self._load_book(api))
         wanted = [column for column in request.columns if column.name != self._endpoint.sheet_field]
         plans = [(header, self._places(header, wanted)) for header in headers]
-        self.found_tabs = {str(self._endpoint.sheet): headers[0].tab.sheet_id} if len(headers) == 1 else {}
         return Reading(batches=self._batches(api, plans, request), token=self._token)
 
     def _places(self, header: Header, wanted: Sequence[ColumnRequest]) -> list[tuple[int, ColumnRequest]]:
@@ -199,7 +203,18 @@ class SheetsConnector:
 
         api = self._api(write=True)
         self._book = self._headers = None
-        return write_changes(api, self._endpoint, self._remembered, request, changes)
+        return write_changes(api, self._endpoint, self._memory, request, changes)
+
+    def rejects(self, columns: Sequence[str], *, write: bool) -> RejectsTab:
+        """The tab of refused records beside this source: one request if the tab is there.
+
+        Raises:
+            SyncDataError: a tab of that title holds something else.
+        """
+        from sync_provider.connectors.sheets.rejects import RejectsTab
+
+        api = self._api(write=write)
+        return RejectsTab(api, self._load_book(api), self._endpoint, columns)
 
     def close(self) -> None:
         for api in self._apis.values():
@@ -224,6 +239,8 @@ class SheetsConnector:
                 clock=self._clock,
                 budget=self._budget,
                 total_wait_s=self._total_wait_s,
+                tokens=self._tokens,
+                token_name=token_name(self._connection, write=write),
             )
         return self._apis[write]
 
@@ -233,7 +250,7 @@ class SheetsConnector:
         return self._book
 
     def _tabs(self, api: SheetsApi) -> list[Tab]:
-        return find_tabs(self._load_book(api), self._endpoint, self._remembered)
+        return find_tabs(self._load_book(api), self._endpoint, self._memory)
 
     def _load_headers(self, api: SheetsApi) -> list[Header]:
         if self._headers is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,16 @@ def google_credentials(info: ConnectionInfo, *, write: bool) -> Any:
             source_credentials=found, target_principal=accounts[-1], target_scopes=scopes, delegates=accounts[:-1]
         )
     return found
+
+
+def token_name(info: ConnectionInfo, *, write: bool) -> str | None:
+    """Under which name workers share the access token of these very credentials; None for those that are the machine's own."""
+    key = _key(info)
+    if key is None:
+        return None
+    # Whatever is changed in the connection makes other tokens. A digest of a private key tells nothing about it.
+    content = json.dumps([info.extra, key, WRITE_SCOPES if write else READ_SCOPES], sort_keys=True)
+    return f"google:{hashlib.sha256(content.encode()).hexdigest()[:40]}"
 
 
 def account_of(credentials: Any) -> str:

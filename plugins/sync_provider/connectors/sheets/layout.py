@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from sync_provider.connectors.base import ColumnRequest
+from sync_provider.connectors.base import ColumnRequest, TabMemory
 from sync_provider.connectors.files.csv_header import missing_column
 from sync_provider.connectors.sheets import a1
 from sync_provider.connectors.sheets.api import Book, SheetsApi, Tab
@@ -23,13 +23,13 @@ def is_pattern(sheet: object) -> bool:
     return isinstance(sheet, str) and len(sheet) > 1 and sheet.startswith("/") and sheet.endswith("/")
 
 
-def find_tabs(book: Book, endpoint: GoogleSheetsEndpoint, remembered: Mapping[str, int]) -> list[Tab]:
+def find_tabs(book: Book, endpoint: GoogleSheetsEndpoint, memory: TabMemory | None) -> list[Tab]:
     """The tabs that an endpoint means, in their order; empty where there is none of that title (yet).
 
     Args:
         book: the spreadsheet.
         endpoint: names the tab by title, 0-based index, pattern or number.
-        remembered: title → number of tabs as they were seen last: one that was renamed is followed by its number.
+        memory: knows the number behind a title, so that a tab that was renamed is followed; it is told what is found.
 
     Raises:
         SyncDataError: there is no tab of that index or number.
@@ -53,8 +53,12 @@ def find_tabs(book: Book, endpoint: GoogleSheetsEndpoint, remembered: Mapping[st
         return [tab for tab in book.tabs if pattern.fullmatch(tab.title)]
     # As in the API, case makes no difference.
     found = [tab for tab in book.tabs if tab.title.casefold() == sheet.casefold()]
-    if not found and sheet in remembered:
-        found = [tab for tab in book.tabs if tab.sheet_id == remembered[sheet]]
+    if memory is None:
+        return found
+    if found:
+        memory.remember(sheet, found[0].sheet_id)
+    elif (number := memory.number(sheet)) is not None:
+        found = [tab for tab in book.tabs if tab.sheet_id == number]
         for tab in found:
             log.warning("The tab %r is called %r now; it is followed by its number %d", sheet, tab.title, tab.sheet_id)
     return found

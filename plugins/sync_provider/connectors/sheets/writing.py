@@ -7,11 +7,11 @@ nothing. Texts are stored as they are: ``stringValue`` is never parsed, so ``=1+
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sync_provider.connectors.base import ColumnRequest, WriteRequest, WriteResult
+from sync_provider.connectors.base import ColumnRequest, TabMemory, WriteRequest, WriteResult
 from sync_provider.connectors.files.csv_changes import ChangeSet
 from sync_provider.connectors.sheets.api import Book, SheetsApi, Tab
 from sync_provider.connectors.sheets.appending import Appender
@@ -54,7 +54,7 @@ class Target:
 def write_changes(
     api: SheetsApi,
     endpoint: GoogleSheetsEndpoint,
-    remembered: Mapping[str, int],
+    memory: TabMemory | None,
     request: WriteRequest,
     changes: Iterator[pa.RecordBatch],
 ) -> WriteResult:
@@ -67,18 +67,18 @@ def write_changes(
     if is_pattern(endpoint.sheet):
         raise MappingError("a pattern of tabs can only be read", where=Where(field="sheet"))
     if request.mode in ("append", "replace"):
-        target = open_target(api, endpoint, remembered, request)
+        target = open_target(api, endpoint, memory, request)
         if request.mode == "append":
             return Appender(target, request).append(changes)
         return replace_all(target, request, changes)
     with ChangeSet(request, changes) as planned:
         if not len(planned):
             return WriteResult()
-        return _merge(api, endpoint, remembered, request, planned)
+        return _merge(api, endpoint, memory, request, planned)
 
 
 def open_target(
-    api: SheetsApi, endpoint: GoogleSheetsEndpoint, remembered: Mapping[str, int], request: WriteRequest
+    api: SheetsApi, endpoint: GoogleSheetsEndpoint, memory: TabMemory | None, request: WriteRequest
 ) -> Target:
     """Find the tab and its columns; make what is missing.
 
@@ -86,7 +86,7 @@ def open_target(
         SyncDataError: it cannot be made, or lacks a column.
     """
     book = api.book()
-    tabs = find_tabs(book, endpoint, remembered)
+    tabs = find_tabs(book, endpoint, memory)
     names = [column.name for column in request.columns]
     if tabs:
         header = read_header(api, tabs[0], endpoint)
@@ -95,6 +95,8 @@ def open_target(
     elif endpoint.create and isinstance(endpoint.sheet, str):
         request.fence()
         header = new_tab(api, endpoint.sheet, endpoint.header_row - 1, request)
+        if memory is not None:
+            memory.remember(endpoint.sheet, header.tab.sheet_id)
     else:
         raise missing_tab(endpoint, book)
     places = header.find([ColumnRequest(name=column.name, type=column.type) for column in request.columns])
@@ -105,12 +107,12 @@ def open_target(
 def _merge(
     api: SheetsApi,
     endpoint: GoogleSheetsEndpoint,
-    remembered: Mapping[str, int],
+    memory: TabMemory | None,
     request: WriteRequest,
     planned: ChangeSet,
 ) -> WriteResult:
     """Compare, write, read back; where the answer is lost, the reading decides what is left to do."""
-    target = open_target(api, endpoint, remembered, request)
+    target = open_target(api, endpoint, memory, request)
     merge = Merge(target, request, planned)
     for attempt in range(1, ATTEMPTS + 1):
         requests = merge.compare()

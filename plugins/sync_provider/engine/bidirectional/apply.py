@@ -72,7 +72,7 @@ class _Application:
         ctx, loads = self._ctx, self._ctx.env.ledger.loads
         digest = self._plan["digest"]
         with ExitStack() as stack:
-            opened = {side: stack.enter_context(ctx.env.connect(ctx.mapping.endpoint(side))) for side in SIDES}
+            opened = {side: stack.enter_context(ctx.connect(side)) for side in SIDES}
             resources = sorted({connector.capabilities.resource for connector in opened.values()})
             # In one order everywhere: two runs that want both never wait for each other.
             leases = [stack.enter_context(held_lease(ctx.env.ledger, resource, ctx.id)) for resource in resources]

@@ -46,7 +46,7 @@ def snapshot(ctx: RunContext, side: Side) -> dict[str, Any]:
     with phase(ctx, name) as result:
         _refuse_parts(ctx)
         with (
-            ctx.env.connect(ctx.mapping.endpoint(side)) as connector,
+            ctx.connect(side) as connector,
             sides.conversion(ctx.mapping, side, connector) as conversion,
             RejectionSpool(ctx.env.store, ctx.path(f"{name}.rejections")) as spool,
         ):

@@ -11,6 +11,7 @@ from sync_provider.engine.crypto import Cipher
 from sync_provider.engine.ledger import migrations, retention
 from sync_provider.engine.ledger.alerts import Alerts
 from sync_provider.engine.ledger.audit import Audit
+from sync_provider.engine.ledger.budgets import Budgets
 from sync_provider.engine.ledger.conflicts import Conflicts
 from sync_provider.engine.ledger.cursors import Baselines, Cursors, Files
 from sync_provider.engine.ledger.database import Database
@@ -19,10 +20,12 @@ from sync_provider.engine.ledger.loads import Loads
 from sync_provider.engine.ledger.redaction import Redactor
 from sync_provider.engine.ledger.rejections import Rejections
 from sync_provider.engine.ledger.runs import Runs
+from sync_provider.engine.ledger.sources import Sources, Tabs
+from sync_provider.engine.ledger.tokens import Tokens
 
 
 class Ledger:
-    """Runs, cursors, files, loads, rejections, conflicts, leases, baselines, audit and alerts of every integration.
+    """Runs, cursors, files, loads, rejections, conflicts, leases, baselines, audit, alerts and request budgets of every integration.
 
     One instance may be used by several threads, and by several processes each with its own. Every method may raise
     SyncConnectionError (``ledger_busy``, ``ledger_unreachable``), SyncAuthenticationError (``ledger_refused``) and
@@ -41,6 +44,10 @@ class Ledger:
         self.loads = Loads(database)
         self.leases = Leases(database)
         self.alerts = Alerts(database)
+        self.budgets = Budgets(database)
+        self.sources = Sources(database)
+        self.tabs = Tabs(database)
+        self.tokens = Tokens(database, cipher)
         self.runs = Runs(
             database,
             self._redact,
@@ -48,6 +55,7 @@ class Ledger:
             files=self.files,
             baselines=self.baselines,
             rejections=self.rejections,
+            sources=self.sources,
             audit=self.audit,
         )
 
@@ -57,7 +65,7 @@ class Ledger:
 
         Args:
             url: SQLAlchemy URL, SQLite or PostgreSQL.
-            cipher: encrypts rejected records.
+            cipher: encrypts rejected records and access tokens.
             clock: gives the time; see `Database`.
             secrets: values that must never be stored; more can be added with `protect`.
 

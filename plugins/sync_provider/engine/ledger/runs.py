@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sync_provider.engine.ledger.database import Database
     from sync_provider.engine.ledger.redaction import Redactor
     from sync_provider.engine.ledger.rejections import Rejections
+    from sync_provider.engine.ledger.sources import Sources
 
 OPEN_STATES = ("queued", "running")
 FINAL_STATES = tuple(state for state in RUN_STATES if state not in OPEN_STATES)
@@ -40,6 +41,7 @@ class Runs:
         files: Files,
         baselines: Baselines,
         rejections: Rejections,
+        sources: Sources,
         audit: Audit,
     ) -> None:
         self._database = database
@@ -48,6 +50,7 @@ class Runs:
         self._files = files
         self._baselines = baselines
         self._rejections = rejections
+        self._sources = sources
         self._audit = audit
 
     def open(
@@ -267,9 +270,10 @@ class Runs:
         files: Iterable[SourceFile] = (),
         baselines: Mapping[str, str] | None = None,
         replayed: Iterable[int] = (),
+        source_token: str | None = None,
         actor: str | None = None,
     ) -> bool:
-        """End the run, in one transaction: state, counters, cursor, files, baselines, replayed records, event, audit.
+        """End the run, in one transaction: state, counters, cursor, files, baselines, replayed records, token, event, audit.
 
         Concluding the same again, as a retry does whose first try was killed after the commit, changes nothing.
 
@@ -283,6 +287,8 @@ class Runs:
             files: files read, to be known from now on; deferred ones are left out.
             baselines: name → path in the store; not moved if a run that read later has moved them.
             replayed: numbers of the rejections that this run has brought in.
+            source_token: of the source as it was before this run read it, if all of it is brought in; None: the next run
+                has to read it.
             actor: who ends it; default the run itself.
 
         Returns:
@@ -322,6 +328,7 @@ class Runs:
                 if self._baselines.move(connection, name, path, run_id=run_id, read_number=read_number)
             }
             self._rejections.mark_replayed(connection, replayed, run_id)
+            self._sources.move(connection, run, source_token, read_number)
             after = {"state": state, "counters": kept, "files": new_files, "baselines": pointers}
             if cursor is not None and moved:
                 after["cursor"] = cursor[1]

@@ -263,3 +263,42 @@ alerts = sa.Table(
     sa.Column("fingerprint", sa.Text),
     sa.Column("since", UtcTime, nullable=False),
 )
+
+# ``grants``: seconds since 1970 at which a request was, or will be, sent; those of the last minute only.
+budgets = sa.Table(
+    "sync_budgets",
+    metadata,
+    sa.Column("resource", sa.Text, primary_key=True),
+    sa.Column("grants", _json, nullable=False),
+)
+
+tokens = sa.Table(
+    "sync_tokens",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("token", sa.LargeBinary, nullable=False),
+    sa.Column("expires_at", UtcTime, nullable=False),
+)
+
+# The content token of a source as of the last run that brought all of it in.
+sources = sa.Table(
+    "sync_sources",
+    metadata,
+    sa.Column("mapping_id", sa.Text, primary_key=True),
+    sa.Column("mapping_sha256", sa.String(64), nullable=False),
+    sa.Column("token", sa.Text, nullable=False),
+    sa.Column("run_id", sa.String(26), nullable=False),
+    sa.Column("read_number", sa.BigInteger, nullable=False),
+)
+
+# The number behind a title, by which a tab is found again when it has been renamed.
+tabs = sa.Table(
+    "sync_tabs",
+    metadata,
+    sa.Column("mapping_id", sa.Text, primary_key=True),
+    sa.Column("side", sa.String(16), primary_key=True),
+    sa.Column("spreadsheet", sa.Text, primary_key=True),
+    sa.Column("title", sa.Text, primary_key=True),
+    sa.Column("sheet_id", sa.BigInteger, nullable=False),
+    sa.Column("seen_at", UtcTime, nullable=False),
+)

@@ -10,6 +10,7 @@ from sync_provider.core.conflicts import SIDES
 from sync_provider.core.errors import SyncDataError
 from sync_provider.engine.phases import destination
 from sync_provider.engine.phases.approve import check_approved
+from sync_provider.engine.phases.unchanged import source_unchanged
 from sync_provider.engine.run import RunContext, phase
 from sync_provider.engine.staging import Staged, stage, unstage
 
@@ -50,6 +51,8 @@ def _at_stake(ctx: RunContext) -> Iterator[tuple[str, Iterator[pa.RecordBatch]]]
         accepted = ctx.artifact("validate")
         for side in SIDES:
             yield f".{side}", unstage(store, accepted[side])
+    elif source_unchanged(ctx):
+        return
     elif ctx.mapping.write == "replace":
         yield "", destination.whole_records(ctx)
     elif ctx.mapping.write != "append":  # which changes nothing that exists

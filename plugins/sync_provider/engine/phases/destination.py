@@ -20,7 +20,7 @@ def mapped_records(ctx: RunContext, conversion: Conversion) -> Iterator[pa.Recor
     Raises:
         SyncDataError: a record does not fit the mapped types.
     """
-    with ctx.env.connect(ctx.mapping.destination) as connector:
+    with ctx.connect("destination") as connector:
         if not connector.describe():
             return
         for raw in connector.read(ReadRequest(columns=conversion.columns)):
@@ -39,7 +39,7 @@ def mapped_records(ctx: RunContext, conversion: Conversion) -> Iterator[pa.Recor
 
 def whole_records(ctx: RunContext) -> Iterator[pa.RecordBatch]:
     """Every column of every record as it stands, mapped or not; nothing if the destination does not exist yet."""
-    with ctx.env.connect(ctx.mapping.destination) as connector:
+    with ctx.connect("destination") as connector:
         if connector.describe():
             for raw in connector.read(ReadRequest()):
                 yield raw.records

@@ -10,12 +10,13 @@ from sync_provider.connectors.base import Connector, CursorRange, RawBatch, Read
 from sync_provider.core.canonical import write_text
 from sync_provider.engine.casts import to_text
 from sync_provider.engine.keys import key_texts
+from sync_provider.engine.phases import rejects_tab, unchanged
 from sync_provider.engine.phases.boundary import Boundary
 from sync_provider.engine.phases.bounds import Bounds, bounds_for
 from sync_provider.engine.phases.replay import Replays, replayed
 from sync_provider.engine.planning import ABSENT
 from sync_provider.engine.rejection_spool import RejectionSpool
-from sync_provider.engine.run import RunContext, phase
+from sync_provider.engine.run import Phase, RunContext, phase
 from sync_provider.engine.staging import stage
 from sync_provider.engine.transform import Conversion
 
@@ -29,50 +30,63 @@ def extract(ctx: RunContext) -> dict[str, Any]:
     """Read the source and stage what converts.
 
     Returns:
-        Counters read, staged, rejected, filtered, unchanged (appended by an earlier run), deferred_files.
+        Counters read, staged, rejected, filtered, unchanged (appended by an earlier run), deferred_files; or read, which is 0, and
+        source_unchanged, which is 1.
     """
-    mapping, env = ctx.mapping, ctx.env
     with phase(ctx, "extract") as result:
-        bounds = bounds_for(mapping, ctx.params, env.ledger.cursors.get(mapping.id), ctx.interval)
-        boundary = Boundary.load(ctx) if mapping.write == "append" and bounds.live else None
-        with (
-            env.connect(mapping.source) as source,
-            Conversion.for_source(mapping, positions=(positions := _positions(ctx, source))) as conversion,
-            Conversion.for_destination(mapping) as reconversion,
-            RejectionSpool(env.store, ctx.path("extract.rejections")) as spool,
-        ):
-            reading = source.read(
-                ReadRequest(
-                    columns=conversion.columns,
-                    cursor=_pushed_down(bounds),
-                    limit=ctx.params.limit,
-                    known_files=frozenset() if ctx.params.full_refresh else env.ledger.files.known(mapping.id),
-                )
-            )
-            intake = _Intake(ctx, conversion, bounds, boundary, spool)
-            replays = replayed(ctx, conversion, reconversion)
-            staged = stage(env.store, ctx.path("extracted.parquet"), intake.schema, intake.records(reading, replays))
-            spool.commit(env.ledger, ctx.id, "extract")
-        result.counters = {
-            **intake.counters,
-            "staged": staged.rows,
-            "rejected": spool.count,
-            "deferred_files": sum(file.deferred for file in reading.files),
-        }
-        result.artifact = {
-            **staged.as_dict(),
-            "read": intake.counters["read"],
-            "rejected": spool.count,
-            "unchanged": intake.counters["unchanged"],
-            "filtered": intake.counters["filtered"],
-            "cursor": intake.cursor,
-            "letters": {f.destination: positions[f.source] for f in mapping.fields if f.source in positions},
-            "partial": _is_partial(ctx, bounds),
-            "files": [[f.name, f.sha256, f.size_bytes] for f in reading.files if not f.deferred],
-            "replays": replays.ids,
-            "boundary": boundary.save(ctx, staged, intake.cursor) if boundary else None,
-        }
+        bounds = bounds_for(ctx.mapping, ctx.params, ctx.env.ledger.cursors.get(ctx.mapping.id), ctx.interval)
+        with ctx.connect("source") as source:
+            version = unchanged.version_of(source)
+            if unchanged.is_settled(ctx, version):
+                result.counters = {"read": 0, "source_unchanged": 1}
+                result.artifact = unchanged.nothing(ctx, version)
+            else:
+                _read(ctx, source, bounds, version, result)
     return result.counters
+
+
+def _read(ctx: RunContext, source: Connector, bounds: Bounds, version: str | None, result: Phase) -> None:
+    mapping, env = ctx.mapping, ctx.env
+    shown = rejects_tab.collect(ctx, source)
+    boundary = Boundary.load(ctx) if mapping.write == "append" and bounds.live else None
+    with (
+        Conversion.for_source(mapping, positions=(positions := _positions(ctx, source))) as conversion,
+        Conversion.for_destination(mapping) as reconversion,
+        RejectionSpool(env.store, ctx.path("extract.rejections")) as spool,
+    ):
+        reading = source.read(
+            ReadRequest(
+                columns=conversion.columns,
+                cursor=_pushed_down(bounds),
+                limit=ctx.params.limit,
+                known_files=frozenset() if ctx.params.full_refresh else env.ledger.files.known(mapping.id),
+            )
+        )
+        intake = _Intake(ctx, conversion, bounds, boundary, spool)
+        replays = replayed(ctx, conversion, reconversion)
+        staged = stage(env.store, ctx.path("extracted.parquet"), intake.schema, intake.records(reading, replays))
+        spool.commit(env.ledger, ctx.id, "extract")
+    result.counters = {
+        **intake.counters,
+        "staged": staged.rows,
+        "rejected": spool.count,
+        "deferred_files": sum(file.deferred for file in reading.files),
+    }
+    result.artifact = {
+        **staged.as_dict(),
+        "read": intake.counters["read"],
+        "rejected": spool.count,
+        "unchanged": intake.counters["unchanged"],
+        "filtered": intake.counters["filtered"],
+        "cursor": intake.cursor,
+        "letters": {f.destination: positions[f.source] for f in mapping.fields if f.source in positions},
+        "partial": _is_partial(ctx, bounds),
+        "files": [[f.name, f.sha256, f.size_bytes] for f in reading.files if not f.deferred],
+        "replays": replays.ids,
+        "boundary": boundary.save(ctx, staged, intake.cursor) if boundary else None,
+        "shown": shown,
+        "version": None if unchanged.asks_for_less(ctx) else version,
+    }
 
 
 class _Intake:

@@ -12,6 +12,7 @@ from sync_provider.engine.keys import key_texts
 from sync_provider.engine.lease import HeldLease, held_lease
 from sync_provider.engine.phases import tracking
 from sync_provider.engine.phases.approve import check_approved
+from sync_provider.engine.phases.unchanged import source_unchanged
 from sync_provider.engine.planning import as_inserts
 from sync_provider.engine.rejection_spool import RejectionSpool
 from sync_provider.engine.run import RunContext, phase
@@ -41,6 +42,9 @@ def load(ctx: RunContext) -> dict[str, Any]:
     with phase(ctx, "load") as result:
         check_approved(ctx)
         plan = ctx.artifact("plan")
+        if source_unchanged(ctx):
+            result.counters = dict(_NOTHING)
+            return result.counters
         earlier = loads.get(ctx.id)
         if earlier is not None and earlier.result is not None and earlier.plan_digest == plan["digest"]:
             log.info("this plan is loaded already; nothing to do")
@@ -57,7 +61,7 @@ def _load(ctx: RunContext, plan: dict[str, Any]) -> tuple[dict[str, Any], dict[s
     """Write under the lease; whether a newer run has loaded is asked, and that we have is noted, while nobody else can."""
     mapping, loads = ctx.mapping, ctx.env.ledger.loads
     with (
-        ctx.env.connect(mapping.destination) as destination,
+        ctx.connect("destination") as destination,
         held_lease(ctx.env.ledger, destination.capabilities.resource, ctx.id) as lease,
     ):
         if newer := loads.superseded(mapping.id, ctx.id, any_scope=mapping.write == "replace"):

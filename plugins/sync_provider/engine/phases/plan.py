@@ -10,6 +10,7 @@ from sync_provider.core.errors import SyncValidationError
 from sync_provider.core.guards import GuardFacts, Trip, evaluate
 from sync_provider.core.report import Rejection
 from sync_provider.engine.phases import destination, tracking
+from sync_provider.engine.phases.unchanged import source_unchanged
 from sync_provider.engine.planning import Planner, change_schema
 from sync_provider.engine.rejection_spool import RejectionSpool
 from sync_provider.engine.run import RunContext, phase
@@ -30,11 +31,13 @@ def plan(ctx: RunContext) -> dict[str, Any]:
     """
     with phase(ctx, "plan") as result:
         accepted = ctx.artifact("validate")
-        if ctx.mapping.write in ("upsert", "mirror"):
+        if source_unchanged(ctx):
+            summary, facts, extra = _nothing(accepted)
+        elif ctx.mapping.write in ("upsert", "mirror"):
             summary, facts, extra = _by_key(ctx, accepted)
         else:
             summary, facts, extra = _whole(ctx, accepted)
-        trips = [] if ctx.params.allow_deletes_once else evaluate(ctx.mapping.guards, facts)
+        trips = [] if facts is None or ctx.params.allow_deletes_once else evaluate(ctx.mapping.guards, facts)
         result.counters = {**summary.as_dict(), "rejected": extra["rejected"], "tripped": len(trips)}
         result.artifact = {**extra, **summary.as_dict(), "trips": [trip.as_dict() for trip in trips]}
         if trips and ctx.mapping.guards.on_trip == "fail" and not ctx.params.dry_run:
@@ -45,6 +48,12 @@ def plan(ctx: RunContext) -> dict[str, Any]:
 def guard_error(trips: list[Trip]) -> SyncValidationError:
     """The error of a plan that guards stopped."""
     return SyncValidationError("nothing was written: " + " ".join(trip.message for trip in trips), code="guard_tripped")
+
+
+def _nothing(accepted: dict[str, Any]) -> tuple[PlanSummary, None, dict[str, Any]]:
+    """The source has not changed: no guard has anything to judge by, for the destination is not looked at."""
+    summary = PlanSummary(digest=accepted["digest"], inserts=0, updates=0, deletes=0, unchanged=0, existing=None)
+    return summary, None, {"path": accepted["path"], "rows": 0, "writes": 0, "rejected": 0}
 
 
 def _whole(ctx: RunContext, accepted: dict[str, Any]) -> tuple[PlanSummary, GuardFacts, dict[str, Any]]:

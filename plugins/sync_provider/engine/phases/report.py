@@ -8,7 +8,7 @@ from typing import Any
 from sync_provider.connectors.base import SourceFile
 from sync_provider.core.errors import SyncValidationError
 from sync_provider.core.report import Counters
-from sync_provider.engine.phases import boundary, tracking
+from sync_provider.engine.phases import boundary, rejects_tab, tracking
 from sync_provider.engine.phases.backup import prune
 from sync_provider.engine.run import RunContext, phase
 
@@ -34,11 +34,15 @@ def report(ctx: RunContext) -> dict[str, Any]:
             # Every record read must be in exactly one count; anything else is a fault of ours that people must see.
             log.error("the counts do not add up: %s", counters.as_dict())
         settled = not ctx.params.dry_run and not counters.deferred
+        told = {**counters.as_dict(), **({"source_unchanged": 1} if extracted.get("source_unchanged") else {})}
+        # What was refused may be taken next time, of the same source: only a run without a remainder spares others.
+        complete = extracted.get("source_unchanged") or (settled and not counters.rejected)
         state = "partial" if counters.rejected or (counters.deferred and not ctx.params.dry_run) else "succeeded"
+        rejects_tab.update(ctx, extracted)
         ledger.runs.finish(
             ctx.id,
             state,
-            counters=counters.as_dict(),
+            counters=told,
             error=None,
             event=f"run.{state}",
             # A deferred record must be read again: the cursor may not pass it.
@@ -46,9 +50,10 @@ def report(ctx: RunContext) -> dict[str, Any]:
             files=[SourceFile(name=n, sha256=s, size_bytes=b) for n, s, b in extracted["files"]] if settled else [],
             baselines=_baselines(ctx, extracted, settled),
             replayed=extracted["replays"] if settled else [],
+            source_token=extracted.get("version") if complete else None,
         )
         prune(ctx)
-        result.counters = {**counters.as_dict(), "state": state}
+        result.counters = {**told, "state": state}
     if counters.rejected and mapping.validation.on_partial == "fail":
         raise SyncValidationError(
             f"{counters.rejected} of {counters.read} records were rejected, and validation.on_partial is fail",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sync_provider.core.errors import SyncValidationError, Where
 from sync_provider.core.guards import share
+from sync_provider.engine.phases.unchanged import source_unchanged
 from sync_provider.engine.quality import Quality, assess
 from sync_provider.engine.rejection_spool import RejectionSpool
 from sync_provider.engine.run import RunContext, phase
@@ -30,6 +31,12 @@ def validate(ctx: RunContext) -> dict[str, Any]:
     store, ledger = ctx.env.store, ctx.env.ledger
     with phase(ctx, "validate") as result:
         extracted = ctx.artifact("extract")
+        if source_unchanged(ctx):
+            result.counters = dict.fromkeys(
+                ("checked", "accepted", "rejected", "expectations", "failed", "warnings"), 0
+            )
+            result.artifact = {name: extracted[name] for name in ("path", "rows", "digest", "rejected")}
+            return result.counters
         quality = assess(
             ctx.mapping,
             lambda columns: unstage(store, extracted["path"], columns),

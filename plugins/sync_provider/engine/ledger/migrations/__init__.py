@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sync_provider.engine.ledger.database import Database
 
-HEAD = "0002"
+HEAD = "0003"
 """Newest revision in `versions`; a test compares the two. Kept here so that opening a ledger does not import Alembic."""
 
 VERSION_TABLE = "sync_ledger_version"
