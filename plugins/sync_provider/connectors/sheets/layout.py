@@ -17,6 +17,9 @@ from sync_provider.core.errors import MappingError, SyncDataError, Where
 
 log = logging.getLogger(__name__)
 
+TEMPORARY = "sync_provider temporary "
+"""Starts the titles of tabs of our own, which live for the time of a write."""
+
 
 def is_pattern(sheet: object) -> bool:
     """Whether it means every tab whose title matches."""
@@ -50,7 +53,7 @@ def find_tabs(book: Book, endpoint: GoogleSheetsEndpoint, remembered: Mapping[st
             pattern = re.compile(sheet[1:-1])
         except re.error as error:
             raise MappingError(f"sheet is no regular expression: {error}", where=Where(field="sheet")) from error
-        return [tab for tab in book.tabs if pattern.fullmatch(tab.title)]
+        return [tab for tab in book.tabs if pattern.fullmatch(tab.title) and not tab.title.startswith(TEMPORARY)]
     # As in the API, case makes no difference.
     found = [tab for tab in book.tabs if tab.title.casefold() == sheet.casefold()]
     if not found and sheet in remembered:
