@@ -138,6 +138,10 @@ class Service:
             time.sleep(fault.delay_s)
         if fault.cut == "before":
             return Reply(0, cut=True)
+        if fault.body is not None:
+            headers = {key: value for key, value in fault.headers.items() if key.lower() != "content-type"}
+            kind = fault.headers.get("Content-Type", "text/html; charset=utf-8")
+            return Reply(fault.status or 200, fault.body.encode(), kind, headers)
         if fault.status:
             return _refusal(name, fault)
         reply = answer()

@@ -96,7 +96,7 @@ class SheetsApi:
         self._sheets = (base_url or SHEETS_URL).rstrip("/")
         self._drive = (base_url or DRIVE_URL).rstrip("/")
         self._session = requests.Session()
-        self._session.max_redirects = 0
+        self._session.max_redirects = 1  # none of ours is followed; fewer would be an error of requests' own
 
     def book(self) -> Book:
         """Title, zone, tabs and named ranges: one request."""

@@ -160,12 +160,7 @@ def unreachable(error: Exception, spreadsheet: str) -> SyncConnectionError:
 
 def _forbidden(refusal: Refusal, who: str, where: Where, *, write: bool) -> SyncAuthenticationError:
     if "insufficient authentication scopes" in refusal.message or "ACCESS_TOKEN_SCOPE_INSUFFICIENT" in refusal.reasons:
-        return SyncAuthenticationError(
-            "the account was not granted the rights that this needs",
-            where=where,
-            hint="Connect it again with access to spreadsheets.",
-            code="google_scopes",
-        )
+        return _scopes(where)
     if "SERVICE_DISABLED" in refusal.reasons:
         return SyncAuthenticationError(
             "the Google Sheets or Drive API is switched off in the account's project",
@@ -188,6 +183,15 @@ def _forbidden(refusal: Refusal, who: str, where: Where, *, write: bool) -> Sync
     )
 
 
+def _scopes(where: Where) -> SyncAuthenticationError:
+    return SyncAuthenticationError(
+        "the account was not granted the rights that this needs",
+        where=where,
+        hint="Connect it again with access to spreadsheets.",
+        code="google_scopes",
+    )
+
+
 def token_error(error: Any, account: str) -> SyncError:
     """A token that could not be had: revoked credentials, or an unreachable token endpoint."""
     from google.auth.exceptions import TransportError
@@ -196,6 +200,8 @@ def token_error(error: Any, account: str) -> SyncError:
         return SyncConnectionError(
             "Google's sign-in could not be reached", hint="It will be tried again.", code="google_token"
         )
+    if "invalid_scope" in str(error):
+        return _scopes(Where())
     return SyncAuthenticationError(
         f"Google gives no access token to {account or 'the account'}: its key was revoked, or the clock is wrong",
         hint="Create a new key, or connect the account again.",
