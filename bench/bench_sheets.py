@@ -59,12 +59,11 @@ class Peer:
 
         self.ready: dict[str, str] = json.loads(os.environ["BENCH_SHEETS"])
         self._requests = requests.Session()
-        for name in [name for name in dir(gspread.urls) if name.startswith("SPREADSHEET")]:
-            address = re.sub("^https?://[^/]+", self.ready["base_url"], getattr(gspread.urls, name))
-            setattr(gspread.urls, name, address)
-            for module in (gspread.client, gspread.http_client, gspread.spreadsheet, gspread.worksheet):
-                if hasattr(module, name):
-                    setattr(module, name, address)
+        modules = (gspread.urls, gspread.client, gspread.http_client, gspread.spreadsheet, gspread.worksheet)
+        for module in modules:
+            for name, address in list(vars(module).items()):
+                if isinstance(address, str) and re.match("https?://", address):
+                    setattr(module, name, re.sub("^https?://[^/]+", self.ready["base_url"], address))
         self.gspread = gspread.service_account(self.ready["service_account_file"])
 
     def control(self, verb: str, path: str, data: Any = None) -> Any:
@@ -73,13 +72,9 @@ class Peer:
         return answer.json()
 
     def create(self, rows: int, columns: int) -> str:
-        account = json.loads(Path(self.ready["service_account_file"]).read_text())["client_email"]
-        made = self.control(
-            "POST", "spreadsheets", {"title": "bench", "timeZone": "Etc/UTC", "share": {account: "writer"}}
-        )
-        sheet = self.gspread.open_by_key(made["id"]).sheet1
-        sheet.resize(rows, columns)
-        return str(made["id"])
+        made = self.gspread.create("bench")
+        made.sheet1.resize(rows, columns)
+        return str(made.id)
 
     def fill(self, book: str, rows: Sequence[Sequence[Any]]) -> None:
         sheet = self.gspread.open_by_key(book).sheet1

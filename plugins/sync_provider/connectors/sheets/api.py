@@ -35,12 +35,6 @@ _BOOK_FIELDS = (
 )
 
 
-class Number(str):
-    """A JSON number as it was written: no digit passes through a float."""
-
-    __slots__ = ()
-
-
 @dataclass(frozen=True, slots=True)
 class Tab:
     """One tab of a spreadsheet; rows and columns are its grid's."""
@@ -93,6 +87,8 @@ class SheetsApi:
         self._credentials, self._clock, self._budget = credentials, clock, budget
         self._left_s = total_wait_s
         self._lost = 0
+        self.reply_bytes = 0
+        """Size of the last answer, decoded."""
         self._sheets = (base_url or SHEETS_URL).rstrip("/")
         self._drive = (base_url or DRIVE_URL).rstrip("/")
         self._session = requests.Session()
@@ -282,7 +278,7 @@ class SheetsApi:
             with self._session.request(
                 verb,
                 url,
-                params=params,
+                params={**(params or {}), "prettyPrint": "false"},
                 data=data,
                 headers=headers,
                 timeout=TIMEOUT_S,
@@ -296,10 +292,11 @@ class SheetsApi:
             return Refusal(0, sent=not ("NewConnectionError" in str(error) or "NameResolutionError" in str(error)))
         except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError):
             return Refusal(0)
+        self.reply_bytes = len(text)
         if answer.status_code >= 300:
             return refusal_of(answer.status_code, text, answer.headers.get("Retry-After"), self._clock.now())
         try:
-            found = json.loads(text, parse_int=Number, parse_float=Number) if text.strip() else {}
+            found = json.loads(text) if text.strip() else {}
         except ValueError:
             found = None
         if not isinstance(found, dict):

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from sync_provider.connectors.base import KEY_SEPARATOR, TargetColumn
-from sync_provider.connectors.sheets.cells import MAX_TEXT, Scalar, scalar_of, serials
+from sync_provider.connectors.sheets.cells import EXACT, MAX_TEXT, Scalar, scalar_of, serials
 from sync_provider.core.canonical import write_text
 from sync_provider.core.report import Rejection
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_EXACT = 2**53
 _EXACT_DIGITS = 15  # every decimal number of so many digits is exact in a double
 
 
@@ -91,7 +90,7 @@ def _as_a_whole(array: pa.Array, column: TargetColumn, zone: ZoneInfo) -> list[S
         return list(array.to_pylist())
     if type_.kind == "integer":
         low, high = pc.min_max(array).as_py().values()
-        return list(array.to_pylist()) if low is None or (low > -_EXACT and high < _EXACT) else None
+        return list(array.to_pylist()) if low is None or (low > -EXACT and high < EXACT) else None
     if type_.kind == "decimal" and pa.types.is_decimal(array.type) and array.type.precision <= _EXACT_DIGITS:
         return [None if value is None else float(value) for value in array.to_pylist()]
     if type_.kind == "date":

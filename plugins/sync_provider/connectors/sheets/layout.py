@@ -12,6 +12,7 @@ from sync_provider.connectors.base import ColumnRequest
 from sync_provider.connectors.files.csv_header import missing_column
 from sync_provider.connectors.sheets import a1
 from sync_provider.connectors.sheets.api import Book, SheetsApi, Tab
+from sync_provider.connectors.sheets.cells import verbatim
 from sync_provider.core.endpoints import GoogleSheetsEndpoint, SheetGid
 from sync_provider.core.errors import MappingError, SyncDataError, Where
 
@@ -125,4 +126,5 @@ def read_header(api: SheetsApi, tab: Tab, endpoint: GoogleSheetsEndpoint) -> Hea
 def header_of(tab: Tab, row: int, rows: list[list[object]]) -> Header:
     """The header in the values of its row."""
     cells = rows[0] if rows else []
-    return Header(tab, row, {at: str(value) for at, value in enumerate(cells) if str(value).strip()})
+    names = {at: verbatim(value) or "" for at, value in enumerate(cells)}
+    return Header(tab, row, {at: name for at, name in names.items() if name.strip()})

@@ -16,12 +16,13 @@ import numpy as np
 from sync_provider.connectors.base import OLD, WriteRequest, WriteResult
 from sync_provider.connectors.files.csv_changes import DELETE, INSERT, UPDATE, ChangeSet, key_texts, typed, value_texts
 from sync_provider.connectors.sheets import a1
-from sync_provider.connectors.sheets.cells import FORMATS, Scalar, column_texts, entered
+from sync_provider.connectors.sheets.blocks import Block, Rows
+from sync_provider.connectors.sheets.cells import FORMATS, Scalar, entered
 from sync_provider.connectors.sheets.date_formats import FORMAT_FIELD, DateFormats, pattern_of
 from sync_provider.connectors.sheets.edits import Cell, append_rows, area, delete_rows, joined, row_runs
 from sync_provider.connectors.sheets.encoding import Encoder
 from sync_provider.connectors.sheets.limits import check_room
-from sync_provider.connectors.sheets.reading import Rows, read_rows, zone_of
+from sync_provider.connectors.sheets.reading import conventions_of, read_rows
 from sync_provider.core.errors import Where
 from sync_provider.core.report import Rejection
 
@@ -50,8 +51,8 @@ class Merge:
     def __init__(self, target: Target, request: WriteRequest, planned: ChangeSet) -> None:
         self._target, self._request, self._planned = target, request, planned
         self._tab = target.tab
-        self._sheet_zone, self._zone = zone_of(target.book.time_zone), ZoneInfo(request.timezone)
-        self._encoder = Encoder(request.columns, request.key, self._sheet_zone, target.endpoint.decimal)
+        self._conventions, self._zone = conventions_of(target.book, target.endpoint), ZoneInfo(request.timezone)
+        self._encoder = Encoder(request.columns, request.key, self._conventions.zone, target.endpoint.decimal)
         self._tried: set[int] = set()
         self._done: set[int] = set()
         self._deferred: set[int] = set()
@@ -146,29 +147,14 @@ class Merge:
         return found
 
     def _match(self, rows: Rows) -> Iterator[tuple[int, _Place]]:
-        import pyarrow as pa
-
-        target = self._target
-        columns = [at - rows.column for at in target.positions]
-        filled = [
-            offset
-            for offset, cells in enumerate(rows.cells)
-            if any(at < len(cells) and cells[at] not in (None, "") for at in columns)
-        ]
-        if not filled:
+        block = Block(rows, self._target.positions)
+        if not len(block):
             return
-        self._last_row = rows.first + filled[-1]
-        held = [rows.cells[offset] for offset in filled]
-        texts = {
-            column.name: pa.array(
-                column_texts(
-                    held, at, column.type, self._sheet_zone, target.endpoint.decimal, target.endpoint.date_order
-                ),
-                pa.string(),
-            )
-            for at, column in zip(columns, self._request.columns, strict=True)
+        self._last_row = max(self._last_row, int(block.numbers[-1]))
+        values = {
+            column.name: typed(block.texts(at, column.type, self._conventions), column.type, self._zone)
+            for at, column in enumerate(self._request.columns)
         }
-        values = {c.name: typed(texts[c.name], c.type, self._zone) for c in self._request.columns}
         parts = [values[name][0] for name in self._request.key]
         numbers = self._planned.find(key_texts(parts, self._planned.key_types))
         at = np.flatnonzero(numbers >= 0)
@@ -178,10 +164,8 @@ class Merge:
         as_wanted, as_planned, differing = self._compare(values, at, wanted)
         for index, row in enumerate(at.tolist()):
             different = [column for column, differs in enumerate(differing) if differs[index]]
-            yield (
-                int(numbers[row]),
-                (rows.first + filled[row], bool(as_wanted[index]), bool(as_planned[index]), different),
-            )
+            place = (int(block.numbers[row]), bool(as_wanted[index]), bool(as_planned[index]), different)
+            yield int(numbers[row]), place
 
     def _compare(self, values: dict[str, Any], at: Any, wanted: pa.RecordBatch) -> tuple[Any, Any, list[Any]]:
         import pyarrow as pa
