@@ -21,10 +21,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
-Measure = Literal["work_s", "wall_s", "peak_mb"]
+Measure = str  # work_s, wall_s, peak_mb, or what a candidate counts itself
+MEASURES = ("work_s", "wall_s", "peak_mb")
 
 
 @dataclass(slots=True)
@@ -229,8 +230,7 @@ def summarize(
     ``same`` is None for what was not compared. Without a peer, ratios are to the fastest of ours.
     """
     medians = {
-        name: {measure: median(run[measure] for run in runs) for measure in ("work_s", "wall_s", "peak_mb")}
-        for name, runs in samples.items()
+        name: {measure: median(run[measure] for run in runs) for measure in runs[0]} for name, runs in samples.items()
     }
     peers = [name for name in medians if name not in ours] or list(medians)
     fastest_s = min((medians[name]["work_s"] for name in peers), default=0.0)
@@ -266,18 +266,21 @@ def judge(goal: Goal, results: dict[str, dict[str, Any]]) -> dict[str, Any] | No
 
 def table(result: dict[str, Any]) -> str:
     """A result as a Markdown table, goals and what was skipped below it."""
+    known = {*MEASURES, "ratio", "ours", "same", "runs"}
+    counts = list(dict.fromkeys(name for each in result["candidates"].values() for name in each if name not in known))
     lines = [
         f"### {result['title']} ({result['rows']:,} {result['unit']}, median of {result['runs']})",
         "",
-        "| | work s | wall s | ratio | peak MB | output |",
-        "|---|--:|--:|--:|--:|---|",
+        f"| | work s | wall s | ratio | peak MB |{''.join(f' {name} |' for name in counts)} output |",
+        f"|---|--:|--:|--:|--:|{'--:|' * len(counts)}---|",
     ]
     for name, each in sorted(result["candidates"].items(), key=lambda item: item[1]["work_s"]):
         shown = f"**{name}**" if each["ours"] else name
         ratio = f"{each['ratio']:.2f}" if each["ratio"] is not None else ""
         output = {True: "same", False: "differs", None: "not compared"}[each["same"]]
         lines.append(
-            f"| {shown} | {each['work_s']:.3f} | {each['wall_s']:.2f} | {ratio} | {each['peak_mb']:.0f} | {output} |"
+            f"| {shown} | {each['work_s']:.3f} | {each['wall_s']:.2f} | {ratio} | {each['peak_mb']:.0f} |"
+            f"{''.join(f' {each[name]:.4g} |' for name in counts)} {output} |"
         )
     lines.append("")
     for goal in result["goals"]:

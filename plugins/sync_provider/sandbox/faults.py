@@ -24,6 +24,7 @@ class Fault:
         status: refuse with this status, before anything is applied.
         message: the refusal's text.
         headers: added to the refusal, for instance Retry-After.
+        body: answered instead of anything of the API's, with `status` or 200, as HTML unless `headers` name a Content-Type.
         delay_s: wait before anything is applied.
         cut: close the connection without an answer, before or after the request is applied.
     """
@@ -36,6 +37,7 @@ class Fault:
     status: int | None = None
     message: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    body: str | None = None
     delay_s: float = 0
     cut: Literal["before", "after"] | None = None
 

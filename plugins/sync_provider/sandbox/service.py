@@ -51,9 +51,10 @@ class Reply:
     cut: bool = False
 
 
-def json_reply(status: int, data: Any) -> Reply:
-    """JSON as Google prints it."""
-    return Reply(status, json.dumps(data, ensure_ascii=False, indent=2 if status >= 400 else None).encode())
+def json_reply(status: int, data: Any, *, compact: bool = False) -> Reply:
+    """JSON, of errors as Google prints it."""
+    indent, separators = (2, None) if status >= 400 else (None, (",", ":") if compact else None)
+    return Reply(status, json.dumps(data, ensure_ascii=False, indent=indent, separators=separators).encode())
 
 
 class Service:
@@ -138,6 +139,10 @@ class Service:
             time.sleep(fault.delay_s)
         if fault.cut == "before":
             return Reply(0, cut=True)
+        if fault.body is not None:
+            headers = {key: value for key, value in fault.headers.items() if key.lower() != "content-type"}
+            kind = fault.headers.get("Content-Type", "text/html; charset=utf-8")
+            return Reply(fault.status or 200, fault.body.encode(), kind, headers)
         if fault.status:
             return _refusal(name, fault)
         reply = answer()
@@ -195,7 +200,8 @@ class Service:
             return Reply(204, content_type="text/html")
         if isinstance(answer, Media):
             return Reply(200, answer.content, answer.content_type, {"Content-Disposition": "attachment"})
-        return json_reply(200, apply_mask(mask, answer) if mask else answer)
+        compact = query.get("prettyPrint", [""])[-1] == "false"
+        return json_reply(200, apply_mask(mask, answer) if mask else answer, compact=compact)
 
     def announce(self, name: str, params: Json, body: Json) -> None:
         """Tell the channels that watch what a call changed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _LAST_CELL = re.compile(r"[A-Z]+(\d+)$")
+_FIRST_CELL = re.compile(r"(?:^|!)[A-Z]+(\d+)(?::|$)")
 
 
 def letters(column: int) -> str:
@@ -48,3 +49,15 @@ def end_row_of(answered: str) -> int | None:
     """The (exclusive) end row of a range as the API answers it; None where it names no row."""
     match = _LAST_CELL.search(answered)
     return int(match[1]) if match else None
+
+
+def first_row_of(answered: str) -> int:
+    """The first row (0-based) of a range as the API answers it.
+
+    >>> first_row_of("'A!1'!B7:C9")
+    6
+    """
+    match = _FIRST_CELL.search(answered.rpartition("!")[2])
+    if match is None:
+        raise ValueError(f"no range: {answered}")
+    return int(match[1]) - 1

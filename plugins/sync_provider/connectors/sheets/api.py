@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -13,22 +14,26 @@ from urllib.parse import quote
 from sync_provider.connectors.base import Budget, Clock, TokenStore
 from sync_provider.connectors.sheets import a1
 from sync_provider.connectors.sheets.credentials import account_of
-from sync_provider.connectors.sheets.faults import OutcomeUnknownError, Refusal, error_of, refusal_of, token_error
-from sync_provider.core.errors import SyncConnectionError, SyncDataError, Where
+from sync_provider.connectors.sheets.edits import compact, place_of
+from sync_provider.connectors.sheets.faults import (
+    OutcomeUnknownError,
+    Refusal,
+    error_of,
+    no_json,
+    refusal_of,
+    token_error,
+    unreachable,
+)
+from sync_provider.core.errors import SyncConnectionError, Where
 
 SHEETS_URL = "https://sheets.googleapis.com"
 DRIVE_URL = "https://www.googleapis.com"
-TIMEOUT_S = (10.0, 180.0)  # to connect, to answer: Google gives a request 180 s
+TIMEOUT_S = (10.0, 180.0)  # to connect, to answer in all: Google gives a request 180 s
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 64.0
+_TRIES = 6  # where Google cannot be reached or fails; for quota it is time that is limited
 _BOOK_FIELDS = (
     "properties(title,locale,timeZone),sheets.properties(sheetId,title,index,sheetType,gridProperties),namedRanges"
 )
-
-
-class Number(str):
-    """A JSON number as it was written: no digit passes through a float."""
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +92,13 @@ class SheetsApi:
         self._credentials, self._clock, self._budget = credentials, clock, budget
         self._tokens, self._token_name = tokens, token_name
         self._left_s = total_wait_s
+        self._lost = 0
+        self.reply_bytes = 0
+        """Size of the last answer, decoded."""
         self._sheets = (base_url or SHEETS_URL).rstrip("/")
         self._drive = (base_url or DRIVE_URL).rstrip("/")
         self._session = requests.Session()
-        self._session.max_redirects = 0
+        self._session.max_redirects = 1  # none of ours is followed; fewer would be an error of requests' own
 
     def book(self) -> Book:
         """Title, zone, tabs and named ranges: one request."""
@@ -128,23 +136,52 @@ class SheetsApi:
         return [each.get("values", []) for each in answered]
 
     def write_values(self, data: Sequence[tuple[str, list[list[Any]]]]) -> None:
-        """Write values as they are, texts never parsed: one request."""
-        body = {"valueInputOption": "RAW", "data": [{"range": at, "values": rows} for at, rows in data]}
-        self._call("POST", self._url("/values:batchUpdate"), "write", body=body, place=data[0][0])
+        """Write values as they are, texts never parsed, None leaves a cell alone: one request.
 
-    def batch_update(self, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        The same values may be written twice: where an answer is lost, it is simply sent again. Only for cells that are ours alone.
+        """
+        parts = [{"range": at, "values": rows} for at, rows in data]
+        body = {"valueInputOption": "RAW", "data": parts}
+        self._call("POST", self._url("/values:batchUpdate"), "write", body=body, place=data[0][0], repeatable=True)
+
+    def batch_update(self, requests: Sequence[dict[str, Any]], *, tab: str | None = None) -> list[dict[str, Any]]:
         """Apply all requests or none: one request. Returns their replies.
+
+        Args:
+            requests: as the API takes them.
+            tab: title that errors name.
 
         Raises:
             OutcomeUnknownError: the answer was lost.
         """
-        found = self._call("POST", self._url(":batchUpdate"), "write", body={"requests": list(requests)})
+        body = {"requests": list(requests)}
+        found = self._call("POST", self._url(":batchUpdate"), "write", body=body, place=tab)
         return list(found.get("replies", []))
 
-    def cells(self, ranges: Sequence[str], fields: str) -> dict[str, Any]:
-        """Grid data of some ranges under a field mask: one request."""
-        params = {"ranges": list(ranges), "fields": fields}
-        return self._call("GET", self._url(""), "read", params=params, place=ranges[0] if ranges else None)
+    def cells(self, grid_ranges: Sequence[dict[str, int]], fields: str) -> dict[tuple[int, int], dict[str, Any]]:
+        """Cells of some ranges of one tab under a field mask below a cell, by (row, column): one request."""
+        body = {"dataFilters": [{"gridRange": each} for each in grid_ranges]}
+        params = {"fields": f"sheets.data(startRow,startColumn,rowData.values({fields}))"}
+        answer = self._call("POST", self._url(":getByDataFilter"), "read", params=params, body=body)
+        found: dict[tuple[int, int], dict[str, Any]] = {}
+        for sheet in answer.get("sheets", []):
+            for data in sheet.get("data", []):
+                top, left = int(data.get("startRow", 0)), int(data.get("startColumn", 0))
+                for down, row_data in enumerate(data.get("rowData", [])):
+                    for right, cell in enumerate(row_data.get("values", [])):
+                        found[top + down, left + right] = cell
+        return found
+
+    def rows(self, grid_ranges: Sequence[dict[str, int]]) -> list[tuple[int, list[list[Any]]]]:
+        """Unformatted values of many ranges of one tab: their first row (0-based) and cells. One request."""
+        body = {
+            "dataFilters": [{"gridRange": each} for each in grid_ranges],
+            "valueRenderOption": "UNFORMATTED_VALUE",
+            "dateTimeRenderOption": "SERIAL_NUMBER",
+        }
+        answer = self._call("POST", self._url("/values:batchGetByDataFilter"), "read", body=body)
+        found = [each["valueRange"] for each in answer.get("valueRanges", [])]
+        return [(a1.first_row_of(each.get("range", "")), each.get("values", [])) for each in found]
 
     def metadata(self) -> dict[str, Any]:
         """Developer metadata of all tabs: one request."""
@@ -178,79 +215,98 @@ class SheetsApi:
         params: dict[str, Any] | None = None,
         body: dict[str, Any] | None = None,
         place: str | None = None,
+        repeatable: bool = False,
     ) -> dict[str, Any]:
         """One request, tried again where that is safe.
 
         Raises:
             SyncError: see `faults.error_of`.
-            OutcomeUnknownError: a write got no answer.
+            OutcomeUnknownError: a write that must not be repeated got no answer.
         """
-        wait_s = _FIRST_WAIT_S
+        wait_s, tries = _FIRST_WAIT_S, 0
         refreshed = False
         while True:
             if self._budget is not None:
                 self._budget.acquire(f"google-{'drive' if kind == 'drive' else 'sheets'}:{kind}:{self.account}")
             answer = self._send(verb, url, params, body)
             if isinstance(answer, dict):
+                self._lost = 0 if kind == "write" else self._lost
                 return answer
-            # A write may only be repeated if it surely was not applied.
-            retryable = (
-                answer.is_quota or answer.status == 503 or (kind != "write" and answer.status in (0, 500, 502, 504))
-            )
             if answer.status == 401 and not refreshed:
                 refreshed = True
                 self._refresh()
                 continue
-            if kind == "write" and answer.status in (0, 500, 502, 504):
+            if kind == "write" and not repeatable and answer.is_doubtful:
+                self._lost += 1
+                self._pause(min(_FIRST_WAIT_S * 2**self._lost, _LONGEST_WAIT_S) * (0.5 + random.random()) / 2)  # noqa: S311
                 raise OutcomeUnknownError(
                     "the answer to a write was lost",
-                    where=Where(endpoint=f"spreadsheet {self.spreadsheet_id}"),
+                    where=Where(endpoint=f"spreadsheet {self.spreadsheet_id}", sheet=place),
                     hint="It is read back to see whether it was applied.",
                     code="google_outcome_unknown",
                 )
-            error = error_of(answer, account=self.account, spreadsheet=self.spreadsheet_id, place=place)
+            tries += not answer.is_quota
             pause_s = answer.retry_after_s if answer.retry_after_s is not None else wait_s * (0.5 + random.random())  # noqa: S311
-            if not retryable or pause_s > self._left_s:
-                raise error
-            self._left_s -= pause_s
-            self._clock.sleep(pause_s)
+            if not answer.may_pass or tries >= _TRIES or not self._pause(pause_s):
+                parts = [] if body is None else body.get("requests") or body.get("data") or []
+                raise error_of(
+                    answer,
+                    account=self.account,
+                    spreadsheet=self.spreadsheet_id,
+                    place=place,
+                    cell=place_of(answer.message, parts),
+                    write=kind == "write",
+                )
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait, if that much waiting is left."""
+        if seconds > self._left_s:
+            return False
+        self._left_s -= seconds
+        self._clock.sleep(seconds)
+        return True
 
     def _send(
         self, verb: str, url: str, params: dict[str, Any] | None, body: dict[str, Any] | None
     ) -> dict[str, Any] | Refusal:
         import requests
+        import urllib3
 
         if not self._credentials.valid:
             self._refresh()
         headers = {"Authorization": f"Bearer {self._credentials.token}", "Accept-Encoding": "gzip"}
-        data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        data = None if body is None else compact(body)
         if data is not None:
             headers["Content-Type"] = "application/json; charset=UTF-8"
+        end_s = time.monotonic() + TIMEOUT_S[1]
         try:
-            answer = self._session.request(
-                verb, url, params=params, data=data, headers=headers, timeout=TIMEOUT_S, allow_redirects=False
-            )
-            text = answer.content.decode("utf-8", "replace")
+            with self._session.request(
+                verb,
+                url,
+                params={**(params or {}), "prettyPrint": "false"},
+                data=data,
+                headers=headers,
+                timeout=TIMEOUT_S,
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                text = _body(answer, end_s)
+        except (requests.exceptions.SSLError, ValueError) as error:  # ValueError: what is no address at all
+            raise unreachable(error, self.spreadsheet_id) from None
         except requests.exceptions.ConnectionError as error:
-            # Refused before anything was sent: surely not applied.
-            refused = "NewConnectionError" in str(error) or "NameResolutionError" in str(error)
-            return Refusal(503 if refused else 0)
-        except requests.RequestException:
+            return Refusal(0, sent=not ("NewConnectionError" in str(error) or "NameResolutionError" in str(error)))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError):
             return Refusal(0)
+        self.reply_bytes = len(text)
         if answer.status_code >= 300:
             return refusal_of(answer.status_code, text, answer.headers.get("Retry-After"), self._clock.now())
         try:
-            found = json.loads(text, parse_int=Number, parse_float=Number) if text.strip() else {}
+            found = json.loads(text) if text.strip() else {}
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise SyncDataError(
-                f"Google answered with {answer.headers.get('Content-Type', 'something')} instead of JSON",
-                where=Where(endpoint=f"spreadsheet {self.spreadsheet_id}"),
-                hint="A proxy or a login page may stand between; check the connection's base_url.",
-                code="google_no_json",
-            )
+            raise no_json(answer.headers.get("Content-Type"), self.spreadsheet_id)
         return found
 
     def _refresh(self) -> None:
@@ -274,6 +330,16 @@ class SheetsApi:
             return False
         self._credentials.token, self._credentials.expiry = found[0], found[1].astimezone(UTC).replace(tzinfo=None)
         return bool(self._credentials.valid)  # not where it is about to expire
+
+
+def _body(answer: Any, end_s: float) -> str:
+    """The whole body, decoded; one that trickles in does not keep us waiting beyond ``end_s`` (monotonic)."""
+    parts = []
+    while part := answer.raw.read1(1 << 16, decode_content=True):
+        parts.append(part)
+        if time.monotonic() > end_s:
+            raise TimeoutError
+    return b"".join(parts).decode("utf-8", "replace")
 
 
 def _tab(properties: dict[str, Any]) -> Tab:

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sync_provider.connectors.base import WriteRequest, WriteResult
-from sync_provider.connectors.sheets.edits import BODY_BYTES, Cell, append_rows, joined
+from sync_provider.connectors.sheets.cells import Scalar, entered
+from sync_provider.connectors.sheets.date_formats import DateFormats
+from sync_provider.connectors.sheets.edits import BODY_BYTES, append_rows, compact, joined
 from sync_provider.connectors.sheets.encoding import Encoder
-from sync_provider.connectors.sheets.faults import OutcomeUnknownError
 from sync_provider.connectors.sheets.limits import check_room
 from sync_provider.connectors.sheets.reading import read_rows, zone_of
+from sync_provider.connectors.sheets.settling import settle
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +24,7 @@ log = logging.getLogger(__name__)
 
 MARK = "sync_provider.append"
 KEPT_MARKS = 50
-_CELL_BYTES = 90  # of one cell in a request, generously
+_CELL_BYTES = 40  # of one cell in a request, beside its value
 
 
 class Appender:
@@ -30,6 +32,8 @@ class Appender:
 
     def __init__(self, target: Target, request: WriteRequest) -> None:
         self._target, self._request = target, request
+        self._first = target.header.row + 1
+        self._known: dict[str, int] | None = None
         self._encoder = Encoder(request.columns, request.key, zone_of(target.book.time_zone), target.endpoint.decimal)
 
     def append(self, changes: Iterator[pa.RecordBatch]) -> WriteResult:
@@ -37,22 +41,25 @@ class Appender:
         result = WriteResult()
         row = self._last_row() + 1
         rows_there = self._target.tab.rows
+        formats = DateFormats(self._target, self._request, max(row - 1, self._first))
         for part, records in enumerate(self._parts(changes, result)):
             mark = f"{self._request.marker}/{part}"
             if self._request.marker and mark in self._marks():
                 log.info("Part %d of this append stands there already", part)
                 continue
-            cells: dict[tuple[int, int], Cell] = {}
-            for offset, record in enumerate(records):
-                for position, cell in zip(self._target.positions, record, strict=True):
-                    if cell:
-                        cells[row + offset, position] = cell
+            cells = {
+                (row + offset, position): entered(value)
+                for offset, record in enumerate(records)
+                for position, value in zip(self._target.positions, record, strict=True)
+                if value is not None
+            }
             requests: list[dict[str, Any]] = []
             if (missing := row + len(records) - rows_there) > 0:
                 check_room(self._target.book, self._target.tab, missing)
                 requests.append(append_rows(self._target.tab.sheet_id, missing))
                 rows_there += missing
             requests += joined(self._target.tab.sheet_id, cells)
+            requests += formats.requests(row, row + len(records))
             if self._request.marker:
                 requests += self._marking(mark)
             self._send(requests, mark)
@@ -61,27 +68,30 @@ class Appender:
         return result
 
     def _send(self, requests: list[dict[str, Any]], mark: str) -> None:
-        self._request.fence()
-        try:
-            self._target.api.batch_update(requests)
-        except OutcomeUnknownError:
-            self._known: dict[str, int] | None = None
-            if not self._request.marker:
-                raise
-            if mark not in self._marks(fresh=True):
-                self._request.fence()
-                self._target.api.batch_update(requests)
+        def write() -> None:
+            self._request.fence()
+            self._target.api.batch_update(requests, tab=self._target.tab.title)
 
-    def _parts(self, changes: Iterator[pa.RecordBatch], result: WriteResult) -> Iterator[list[list[Cell]]]:
-        rows = max(1, BODY_BYTES // (_CELL_BYTES * max(1, len(self._request.columns))))
-        held: list[list[Cell]] = []
+        if self._request.marker:
+            settle(write, lambda: mark in self._marks(fresh=True))
+        else:
+            write()
+
+    def _parts(self, changes: Iterator[pa.RecordBatch], result: WriteResult) -> Iterator[list[list[Scalar]]]:
+        held: list[list[Scalar]] = []
+        size = 0
         for batch in changes:
-            encoded, rejections = self._encoder.rows(batch, formats=True)
+            encoded, rejections = self._encoder.rows(batch)
             result.rejections += rejections
-            held += [record for record in encoded if record is not None]
-            while len(held) >= rows:
-                yield held[:rows]
-                held = held[rows:]
+            for record in encoded:
+                if record is None:
+                    continue
+                added = len(compact(record)) + _CELL_BYTES * len(record)
+                if held and size + added > BODY_BYTES:
+                    yield held
+                    held, size = [], 0
+                held.append(record)
+                size += added
         if held:
             yield held
 
@@ -95,14 +105,13 @@ class Appender:
 
     def _marks(self, *, fresh: bool = False) -> dict[str, int]:
         """Marks of appends on this tab → number of the metadata."""
-        if fresh or getattr(self, "_known", None) is None:
+        if fresh or self._known is None:
             self._known = {}
             for sheet in self._target.api.metadata().get("sheets", []):
                 if int(sheet.get("properties", {}).get("sheetId", 0)) == self._target.tab.sheet_id:
                     for item in sheet.get("developerMetadata", []):
                         if item.get("metadataKey") == MARK:
                             self._known[str(item.get("metadataValue"))] = int(item["metadataId"])
-        assert self._known is not None
         return self._known
 
     def _marking(self, mark: str) -> list[dict[str, Any]]:
@@ -118,7 +127,9 @@ class Appender:
                 }
             }
         }
-        old = list(self._marks().values())[:-KEPT_MARKS]
+        marks = self._marks()
+        ours = f"{self._request.marker}/"
+        old = [marks.pop(name) for name in [name for name in marks if not name.startswith(ours)][:-KEPT_MARKS]]
         return [
             create,
             *({"deleteDeveloperMetadata": {"dataFilter": {"developerMetadataLookup": {"metadataId": n}}}} for n in old),

@@ -7,20 +7,24 @@ zone. Nothing else is known of a cell's meaning, so the declared type decides.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from sync_provider.connectors.files.text_values import canonical_text
-from sync_provider.connectors.sheets.api import Number
 from sync_provider.core.canonical import to_instant, write_text
 from sync_provider.core.schema import LogicalType
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 MAX_TEXT = 50_000  # characters in a cell (sheets-api: a longer one is refused by Google)
 _EPOCH = date(1899, 12, 30)
-_EXACT = 2**53
+UNIX_DAYS = (date(1970, 1, 1) - _EPOCH).days
+_DAY_MICROS = 86_400_000_000
+EXACT = 2**53
+"""Whole numbers below it are exact in a double; from it on, a cell's number may stand for several."""
 ERRORS = frozenset({"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A", "#ERROR!", "#SPILL!"})
 """What a formula that failed shows; unformatted values do not tell it from the same text."""
 
@@ -43,12 +47,12 @@ def text_of(cell: Any, type_: LogicalType, zone: ZoneInfo, decimal: str, date_or
         return None
     if isinstance(cell, bool):
         return ("true" if cell else "false") if type_.kind != "string" else str(cell).upper()
-    if not isinstance(cell, Number):
-        return canonical_text(str(cell), type_, decimal, date_order)
+    if isinstance(cell, str):
+        return canonical_text(cell, type_, decimal, date_order)
     if type_.kind in ("date", "timestamp"):
         return _moment(cell, type_, zone)
     if type_.kind == "boolean":
-        return {"1": "true", "0": "false"}.get(cell, str(cell))
+        return {1: "true", 0: "false"}.get(cell, str(cell))
     return plain_number(cell, exact=type_.kind != "double")
 
 
@@ -58,29 +62,26 @@ def verbatim(cell: Any) -> str | None:
         return None
     if isinstance(cell, bool):
         return str(cell).upper()
-    return plain_number(cell, exact=True) if isinstance(cell, Number) else str(cell)
+    return cell if isinstance(cell, str) else plain_number(cell, exact=True)
 
 
-def plain_number(text: str, *, exact: bool) -> str:
-    """A JSON number without exponent. ``exact``: one whose digits a double cannot hold keeps its exponent, and is refused.
+def plain_number(number: float, *, exact: bool) -> str:
+    """A cell's number without exponent. ``exact``: one from 2^53 on may have been rounded: it keeps its exponent, and is refused.
 
-    >>> plain_number("1.5E3", exact=True), plain_number("9007199254740993", exact=True)
-    ('1500', '9.007199254740993E+15')
+    >>> plain_number(1500.0, exact=True), plain_number(1e21, exact=True)
+    ('1500', '1E+21')
     """
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        return str(text)
-    if exact and abs(number) > _EXACT:
-        return f"{number:E}"
-    return format(number.normalize(), "f") if number == number.to_integral_value() else format(number, "f")
+    value = Decimal(repr(number))
+    if exact and abs(value) >= EXACT:
+        return f"{value.normalize():E}"
+    return format(value.normalize(), "f")
 
 
-def _moment(cell: Number, type_: LogicalType, zone: ZoneInfo) -> str:
+def _moment(cell: float, type_: LogicalType, zone: ZoneInfo) -> str:
     try:
         # Whole microseconds: a double's noise is far below, and Sheets itself shows milliseconds.
-        micros = int((Decimal(cell) * 86_400_000_000).to_integral_value())
-        days, rest = divmod(micros, 86_400_000_000)
+        micros = int((Decimal(repr(cell)) * _DAY_MICROS).to_integral_value())
+        days, rest = divmod(micros, _DAY_MICROS)
         rest = round(rest, -3) if rest % 1000 in (1, 2, 3, 997, 998, 999) else rest
         local = datetime.combine(_EPOCH + timedelta(days=days), datetime.min.time()) + timedelta(microseconds=rest)
     except (InvalidOperation, OverflowError, ValueError):
@@ -94,8 +95,20 @@ def _moment(cell: Number, type_: LogicalType, zone: ZoneInfo) -> str:
         return f"{local.isoformat()}[{zone.key}]"
 
 
-def cell_of(value: Any, type_: LogicalType, zone: ZoneInfo, decimal: str = ".") -> dict[str, Any]:
-    """A typed value as an ``ExtendedValue`` of the API; empty for null.
+Scalar = str | int | float | bool | None
+"""What a cell holds: text, number, truth value or nothing."""
+
+
+def entered(value: Scalar) -> dict[str, Any]:
+    """A cell that holds a value, as ``CellData``: a text is never parsed."""
+    if value is None:
+        return {}
+    kind = "boolValue" if isinstance(value, bool) else "stringValue" if isinstance(value, str) else "numberValue"
+    return {"userEnteredValue": {kind: value}}
+
+
+def scalar_of(value: Any, type_: LogicalType, zone: ZoneInfo, decimal: str = ".") -> Scalar:
+    """A typed value as a cell holds it.
 
     Numbers and times that a cell's double cannot hold exactly are written as text, which is read back exactly.
 
@@ -109,27 +122,41 @@ def cell_of(value: Any, type_: LogicalType, zone: ZoneInfo, decimal: str = ".") 
         ValueError: a cell cannot hold it; says why.
     """
     if value is None or value == "":
-        return {}
+        return None
     if isinstance(value, bool):
-        return {"boolValue": value}
+        return value
     match type_.kind:
         case "integer" | "decimal" | "double":
             number = _double(value)
-            return (
-                {"numberValue": number}
-                if number is not None
-                else {"stringValue": write_text(value).replace(".", decimal)}
-            )
+            return number if number is not None else write_text(value).replace(".", decimal)
         case "date":
-            return {"numberValue": (value - _EPOCH).days}
+            return int((value - _EPOCH).days)
         case "timestamp":
             serial = _serial(value, zone)
-            return {"numberValue": serial} if serial is not None else {"stringValue": write_text(value)}
+            return serial if serial is not None else write_text(value)
         case _:
             text = str(value)
-            if len(text) > MAX_TEXT:
-                raise ValueError(f"it has {len(text):,} characters, and a cell holds {MAX_TEXT:,}")
-            return {"stringValue": text}
+            length = len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2  # as JavaScript counts
+            if length > MAX_TEXT:
+                raise ValueError(f"it has {length:,} characters, and a cell holds {MAX_TEXT:,}")
+            return text
+
+
+def serials(array: pa.Array) -> list[Scalar] | None:
+    """Dates, or times of a spreadsheet in UTC, as a cell holds them; None if one of them needs a closer look."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_date32(array.type):
+        return list(pc.add(pc.cast(array, pa.int32()), UNIX_DAYS).to_pylist())
+    if not pa.types.is_timestamp(array.type) or array.type.unit != "us":
+        return None
+    micros = pc.fill_null(pc.cast(array, pa.int64()), 0).to_numpy(zero_copy_only=False) + UNIX_DAYS * _DAY_MICROS
+    days = micros / _DAY_MICROS
+    if not np.array_equal(np.rint(days * 86_400_000).astype(np.int64) * 1000, micros):
+        return None
+    return list(pa.array(days, mask=pc.is_null(array).to_numpy(zero_copy_only=False)).to_pylist())
 
 
 def _double(value: Any) -> float | int | None:
@@ -139,26 +166,19 @@ def _double(value: Any) -> float | int | None:
             raise ValueError("a cell holds no infinite number")
         return value
     if isinstance(value, int):
-        return value if abs(value) <= _EXACT else None
+        return value if abs(value) < EXACT else None
     number = float(value)
-    return number if abs(value) <= _EXACT and Decimal(repr(number)) == value else None
+    return number if abs(value) < EXACT and Decimal(repr(number)) == value else None
 
 
 def _serial(value: datetime, zone: ZoneInfo) -> float | None:
     """The time on the spreadsheet's clocks, as a cell holds it; None if that does not lead back to this very instant."""
     local = value.astimezone(zone).replace(tzinfo=None)
     micros = (local - datetime.combine(_EPOCH, datetime.min.time())) // timedelta(microseconds=1)
-    serial = micros / 86_400_000_000
+    serial = micros / _DAY_MICROS
     try:
         back = to_instant(local, zone)
     except ValueError:
         return None
     exact = round(Decimal(repr(serial)) * 86_400_000) * 1000 == micros
     return serial if exact and back == value.astimezone(UTC) else None
-
-
-def column_texts(
-    rows: Sequence[Sequence[Any]], at: int, type_: LogicalType, zone: ZoneInfo, decimal: str, date_order: str
-) -> list[str | None]:
-    """`text_of` of one column of some rows, which may be shorter."""
-    return [text_of(row[at] if at < len(row) else None, type_, zone, decimal, date_order) for row in rows]

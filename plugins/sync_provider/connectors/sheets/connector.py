@@ -25,7 +25,7 @@ from sync_provider.connectors.sheets import a1
 from sync_provider.connectors.sheets.api import Book, SheetsApi, Tab
 from sync_provider.connectors.sheets.credentials import extra, google_credentials, token_name
 from sync_provider.connectors.sheets.layout import Header, find_tabs, is_pattern, missing_tab, read_header
-from sync_provider.connectors.sheets.reading import raw_batch, read_rows, zone_of
+from sync_provider.connectors.sheets.reading import conventions_of, raw_batch, read_rows
 from sync_provider.core.endpoints import GoogleSheetsEndpoint
 from sync_provider.core.errors import SyncAuthenticationError, SyncConnectionError, SyncDataError, SyncError, Where
 from sync_provider.core.schema import LogicalType
@@ -174,7 +174,7 @@ class SheetsConnector:
     def _batches(
         self, api: SheetsApi, plans: list[tuple[Header, list[tuple[int, ColumnRequest]]]], request: ReadRequest
     ) -> Iterator[RawBatch]:
-        zone = zone_of(self._load_book(api).time_zone)
+        conventions = conventions_of(self._load_book(api), self._endpoint)
         left = request.limit
         blocks, before = 0, self._token
         for header, places in plans:
@@ -183,7 +183,7 @@ class SheetsConnector:
                 if blocks == 2 and before is None and left is None:
                     # A sheet of several blocks may change in between: then it is read again as a whole.
                     before = api.version()
-                batch = raw_batch(api, rows, places, header.tab, zone, self._endpoint)
+                batch = raw_batch(api, rows, places, header.tab, conventions, self._endpoint.sheet_field)
                 if left is not None:
                     batch = RawBatch(batch.records.slice(0, left), batch.rejections)
                     left -= batch.records.num_rows

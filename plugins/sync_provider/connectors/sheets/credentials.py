@@ -14,6 +14,7 @@ from sync_provider.core.errors import SyncAuthenticationError, Where
 _METADATA = "https://www.googleapis.com/auth/drive.metadata.readonly"
 READ_SCOPES = ("https://www.googleapis.com/auth/spreadsheets.readonly", _METADATA)
 WRITE_SCOPES = ("https://www.googleapis.com/auth/spreadsheets", _METADATA)
+_TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
 _PREFIX = "extra__google_cloud_platform__"
 
 
@@ -44,7 +45,11 @@ def google_credentials(info: ConnectionInfo, *, write: bool) -> Any:
         elif key.get("type") == "authorized_user":
             from google.oauth2.credentials import Credentials as UserCredentials
 
-            found = UserCredentials.from_authorized_user_info(key, scopes=scopes)
+            # google-auth's own way from such a key forgets its token_uri, without which there is no sandbox for people.
+            names = ("refresh_token", "client_id", "client_secret")
+            found = UserCredentials(
+                None, scopes=scopes, token_uri=key.get("token_uri", _TOKEN_URI), **{name: key[name] for name in names}
+            )
         elif key.get("type") == "external_account":
             found, _ = google.auth.load_credentials_from_dict(key, scopes=scopes)
         else:

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from sync_provider.connectors.sheets import a1
+
 BODY_BYTES = 1_900_000  # Google advises 2 MB a request
+BLOCK_BYTES = 200_000  # of one request in it, so that calls are filled well
 
 Cell = dict[str, Any]
 """A ``CellData`` of the API: ``userEnteredValue``, and ``userEnteredFormat`` where one is to be set."""
+
+_INDEX = re.compile(r"(?:requests|data)\[(\d+)\]")
+
+
+def compact(value: Any) -> bytes:
+    """JSON as it is sent."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def area(sheet_id: int, first_row: int, end_row: int, first_column: int, end_column: int) -> dict[str, int]:
+    """A ``GridRange``; the ends are exclusive."""
+    return {
+        "sheetId": sheet_id,
+        "startRowIndex": first_row,
+        "endRowIndex": end_row,
+        "startColumnIndex": first_column,
+        "endColumnIndex": end_column,
+    }
 
 
 def update_rows(sheet_id: int, row: int, column: int, rows: list[list[Cell]], *, formats: bool) -> dict[str, Any]:
@@ -24,46 +46,62 @@ def update_rows(sheet_id: int, row: int, column: int, rows: list[list[Cell]], *,
     }
 
 
-def joined(sheet_id: int, cells: dict[tuple[int, int], Cell]) -> Iterator[dict[str, Any]]:
-    """The fewest requests that set just these cells, (row, column) → cell: runs within a row, and equal runs below each other.
+def joined(sheet_id: int, cells: Mapping[tuple[int, int], Cell]) -> Iterator[dict[str, Any]]:
+    """Few requests that set just these cells, (row, column) → cell: runs within a row, and equal runs below each other.
+
+    A cell that brings no number format never shares a request with one that does: its own format stays.
 
     >>> [len(r["updateCells"]["rows"]) for r in joined(0, {(1, 2): {}, (2, 2): {}, (4, 2): {}})]
     [2, 1]
     """
-    runs: dict[tuple[int, int, int], list[Cell]] = {}
-    at: tuple[int, int, int] | None = None
-    for (row, column), cell in sorted(cells.items()):
-        if at is not None and at[0] == row and at[2] == column:
-            run = runs.pop(at)
-            at = (row, at[1], column + 1)
-        else:
-            run, at = [], (row, column, column + 1)
-        runs[at] = [*run, cell]
-    blocks: dict[tuple[int, int], tuple[int, list[list[Cell]]]] = {}
-    for (row, first, end), run in sorted(runs.items()):
-        start, rows = blocks.get((first, end), (row, []))
-        if start + len(rows) != row:
-            yield _block(sheet_id, start, first, rows)
-            start, rows = row, []
-        blocks[first, end] = (start, [*rows, run])
-    for (first, _), (start, rows) in sorted(blocks.items()):
-        yield _block(sheet_id, start, first, rows)
+    open_blocks: dict[tuple[int, int, bool], tuple[int, list[list[Cell]], list[int]]] = {}
+    for row, column, run, formats in _runs(cells):
+        shape = (column, column + len(run), formats)
+        start, rows, size = open_blocks.get(shape, (row, [], [0]))
+        if start + len(rows) != row or size[0] > BLOCK_BYTES:
+            yield update_rows(sheet_id, start, column, rows, formats=formats)
+            start, rows, size = row, [], [0]
+        rows.append(run)
+        size[0] += len(compact(run))
+        open_blocks[shape] = (start, rows, size)
+    for (column, _, formats), (start, rows, _) in sorted(open_blocks.items(), key=lambda item: (item[1][0], item[0])):
+        yield update_rows(sheet_id, start, column, rows, formats=formats)
 
 
-def _block(sheet_id: int, row: int, column: int, rows: list[list[Cell]]) -> dict[str, Any]:
-    formats = any("userEnteredFormat" in cell for cells in rows for cell in cells)
-    return update_rows(sheet_id, row, column, rows, formats=formats)
+def _runs(cells: Mapping[tuple[int, int], Cell]) -> Iterator[tuple[int, int, list[Cell], bool]]:
+    """Cells beside each other: row, first column, cells, whether they bring formats. By rows."""
+    first, run, at = 0, list[Cell](), (-1, -1, False)
+    for (row, column), cell in sorted(cells.items(), key=lambda item: item[0]):
+        formats = "userEnteredFormat" in cell
+        if run and at != (row, column, formats):
+            yield at[0], first, run, at[2]
+            run = []
+        if not run:
+            first = column
+        run.append(cell)
+        at = (row, column + 1, formats)
+    if run:
+        yield at[0], first, run, at[2]
 
 
-def delete_rows(sheet_id: int, rows: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """Delete rows (0-based), the last first, so that no number moves before its turn."""
+def row_runs(rows: Iterable[int]) -> list[tuple[int, int]]:
+    """Rows that follow each other, as (first, exclusive end), in order.
+
+    >>> row_runs([5, 1, 2])
+    [(1, 3), (5, 6)]
+    """
     runs: list[tuple[int, int]] = []
-    for row in sorted(rows):
+    for row in sorted(set(rows)):
         if runs and runs[-1][1] == row:
             runs[-1] = (runs[-1][0], row + 1)
         else:
             runs.append((row, row + 1))
-    for start, end in reversed(runs):
+    return runs
+
+
+def delete_rows(sheet_id: int, rows: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """Delete rows (0-based), the last first, so that no number moves before its turn."""
+    for start, end in reversed(row_runs(rows)):
         yield {
             "deleteDimension": {
                 "range": {"sheetId": sheet_id, "dimension": "ROWS", "startIndex": start, "endIndex": end}
@@ -76,6 +114,28 @@ def append_rows(sheet_id: int, rows: int) -> dict[str, Any]:
     return {"appendDimension": {"sheetId": sheet_id, "dimension": "ROWS", "length": rows}}
 
 
+def number_format(where: dict[str, int], pattern: dict[str, str]) -> dict[str, Any]:
+    """Give all cells of a grid range a number format; what else they look like stays."""
+    cell = {"userEnteredFormat": {"numberFormat": pattern}}
+    return {"repeatCell": {"range": where, "cell": cell, "fields": "userEnteredFormat.numberFormat"}}
+
+
+def place_of(message: str, requests: Sequence[Any]) -> str | None:
+    """The cell that a refusal is about: Google names the request by its number. None if it cannot be told."""
+    match = _INDEX.search(message)
+    if match is None or int(match[1]) >= len(requests):
+        return None
+    request = requests[int(match[1])]
+    if "range" in request:
+        return str(request["range"]).rpartition("!")[2]
+    (body,) = request.values()
+    if "start" in body:
+        return a1.cell(body["start"]["rowIndex"], body["start"]["columnIndex"])
+    found = body.get("range", {})
+    row = found.get("startRowIndex", found.get("startIndex"))
+    return None if row is None else a1.cell(row, found.get("startColumnIndex", 0))
+
+
 class Batcher:
     """Requests in order, as many to a call as fit into its body."""
 
@@ -86,7 +146,7 @@ class Batcher:
         batch: list[dict[str, Any]] = []
         size = 0
         for request in self._requests:
-            added = len(json.dumps(request, ensure_ascii=False).encode())
+            added = len(compact(request)) + 1
             if batch and size + added > self._body_bytes:
                 yield batch
                 batch, size = [], 0

@@ -12,10 +12,14 @@ from sync_provider.connectors.base import ColumnRequest, TabMemory
 from sync_provider.connectors.files.csv_header import missing_column
 from sync_provider.connectors.sheets import a1
 from sync_provider.connectors.sheets.api import Book, SheetsApi, Tab
+from sync_provider.connectors.sheets.cells import verbatim
 from sync_provider.core.endpoints import GoogleSheetsEndpoint, SheetGid
 from sync_provider.core.errors import MappingError, SyncDataError, Where
 
 log = logging.getLogger(__name__)
+
+TEMPORARY = "sync_provider temporary "
+"""Starts the titles of tabs of our own, which live for the time of a write."""
 
 
 def is_pattern(sheet: object) -> bool:
@@ -50,7 +54,7 @@ def find_tabs(book: Book, endpoint: GoogleSheetsEndpoint, memory: TabMemory | No
             pattern = re.compile(sheet[1:-1])
         except re.error as error:
             raise MappingError(f"sheet is no regular expression: {error}", where=Where(field="sheet")) from error
-        return [tab for tab in book.tabs if pattern.fullmatch(tab.title)]
+        return [tab for tab in book.tabs if pattern.fullmatch(tab.title) and not tab.title.startswith(TEMPORARY)]
     # As in the API, case makes no difference.
     found = [tab for tab in book.tabs if tab.title.casefold() == sheet.casefold()]
     if memory is None:
@@ -126,4 +130,5 @@ def read_header(api: SheetsApi, tab: Tab, endpoint: GoogleSheetsEndpoint) -> Hea
 def header_of(tab: Tab, row: int, rows: list[list[object]]) -> Header:
     """The header in the values of its row."""
     cells = rows[0] if rows else []
-    return Header(tab, row, {at: str(value) for at, value in enumerate(cells) if str(value).strip()})
+    names = {at: verbatim(value) or "" for at, value in enumerate(cells)}
+    return Header(tab, row, {at: name for at, name in names.items() if name.strip()})

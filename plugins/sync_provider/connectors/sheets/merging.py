@@ -6,7 +6,8 @@ and the change is deferred. A cell that holds a formula is never overwritten: it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -15,11 +16,13 @@ import numpy as np
 from sync_provider.connectors.base import OLD, WriteRequest, WriteResult
 from sync_provider.connectors.files.csv_changes import DELETE, INSERT, UPDATE, ChangeSet, key_texts, typed, value_texts
 from sync_provider.connectors.sheets import a1
-from sync_provider.connectors.sheets.cells import FORMATS, column_texts
-from sync_provider.connectors.sheets.edits import Cell, append_rows, delete_rows, joined
+from sync_provider.connectors.sheets.blocks import Block, Rows
+from sync_provider.connectors.sheets.cells import FORMATS, Scalar, entered
+from sync_provider.connectors.sheets.date_formats import FORMAT_FIELD, DateFormats, pattern_of
+from sync_provider.connectors.sheets.edits import Cell, append_rows, area, delete_rows, joined, row_runs
 from sync_provider.connectors.sheets.encoding import Encoder
 from sync_provider.connectors.sheets.limits import check_room
-from sync_provider.connectors.sheets.reading import Rows, read_rows, zone_of
+from sync_provider.connectors.sheets.reading import conventions_of, read_rows
 from sync_provider.core.errors import Where
 from sync_provider.core.report import Rejection
 
@@ -28,7 +31,12 @@ if TYPE_CHECKING:
 
     from sync_provider.connectors.sheets.writing import Target
 
-_RANGES = 200  # in one request: they stand in its address
+_RANGES = 3_000  # in one request
+_CHUNK = 1_000  # records handled together
+
+_Place = tuple[int, bool, bool, list[int]]
+"""Row (0-based), whether it is as wanted, whether it is as planned, and the columns that differ from what is wanted."""
+_NOWHERE: _Place = (-1, False, False, [])
 
 
 class Merge:
@@ -43,19 +51,20 @@ class Merge:
     def __init__(self, target: Target, request: WriteRequest, planned: ChangeSet) -> None:
         self._target, self._request, self._planned = target, request, planned
         self._tab = target.tab
-        self._sheet_zone, self._zone = zone_of(target.book.time_zone), ZoneInfo(request.timezone)
-        self._encoder = Encoder(request.columns, request.key, self._sheet_zone, target.endpoint.decimal)
+        self._conventions, self._zone = conventions_of(target.book, target.endpoint), ZoneInfo(request.timezone)
+        self._encoder = Encoder(request.columns, request.key, self._conventions.zone, target.endpoint.decimal)
         self._tried: set[int] = set()
         self._done: set[int] = set()
         self._deferred: set[int] = set()
         self._rejected: dict[int, Rejection] = {}
         self._last_row = target.header.row
+        self._written: set[int] = set()
         self._resized = False
 
     def compare(self) -> list[dict[str, Any]]:
         """Read the tab, and give the requests that bring it to what is planned; none where it stands there."""
         found = self._locate()
-        cells: dict[tuple[int, int], Cell] = {}
+        edits: dict[int, tuple[int, list[int]]] = {}
         deleted: list[int] = []
         self._deferred.clear()
         for number in range(len(self._planned)):
@@ -70,30 +79,43 @@ class Merge:
             if as_wanted and operation != DELETE:
                 self._done.add(number)
             elif as_planned and operation == UPDATE:
-                self._edit(number, row, differing, cells)
+                edits[number] = (row, differing)
             elif as_planned and operation == DELETE:
                 deleted.append(row)
                 self._tried.add(number)
             else:
                 self._deferred.add(number)
-        cells = self._without_formulas(cells)
+        cells = self._edited(edits)
         inserts = [
             n for n in range(len(self._planned)) if self._planned.operations[n] == INSERT and self._is_open(n, found)
         ]
-        grown = self._insert(inserts, cells)
+        grown, formats = self._insert(inserts, cells)
         self._resized = bool(grown or deleted)
-        return [*grown, *joined(self._tab.sheet_id, cells), *delete_rows(self._tab.sheet_id, deleted)]
+        self._written = {row for row, _ in cells}
+        return [*grown, *joined(self._tab.sheet_id, cells), *formats, *delete_rows(self._tab.sheet_id, deleted)]
 
     def read_back(self) -> None:
         """Look whether what was written stands there; what does not was changed by somebody at once, and is deferred."""
-        if self._resized:
-            self.look_again()
-        found = self._locate()
+        found = {} if self._resized else self._found_where_written()
+        if any(self._planned.operations[n] == DELETE or not found.get(n, _NOWHERE)[1] for n in self._tried):
+            if self._resized:
+                self.look_again()
+            found = self._locate()
         for number in self._tried:
             place = found.get(number)
             gone = self._planned.operations[number] == DELETE
             arrived = place is None if gone else place is not None and place[1]
             (self._done if arrived else self._deferred).add(number)
+
+    def _found_where_written(self) -> dict[int, _Place]:
+        """Like `_locate`, in the rows just written alone."""
+        runs = row_runs(self._written)
+        if len(runs) > _RANGES:
+            return {}
+        start, end = min(self._target.positions), max(self._target.positions) + 1
+        wanted = [area(self._tab.sheet_id, first, last, start, end) for first, last in runs]
+        answered = self._target.api.rows(wanted) if wanted else []
+        return {n: place for first, cells in answered for n, place in self._match(Rows(first, start, cells))}
 
     def look_again(self) -> None:
         """Learn how large the grid is now."""
@@ -110,10 +132,10 @@ class Merge:
         result.rejections += [self._repeated(n) for n in sorted(self._planned.ambiguous)]
         return result
 
-    def _locate(self) -> dict[int, tuple[int, bool, bool, list[int]]]:
-        """Change → row (0-based), whether it is as wanted, whether it is as planned, and the columns that differ from what is wanted."""
+    def _locate(self) -> dict[int, _Place]:
+        """Where the tab holds each change's record now."""
         target = self._target
-        found: dict[int, tuple[int, bool, bool, list[int]]] = {}
+        found: dict[int, _Place] = {}
         repeated: dict[int, list[int]] = {}
         self._last_row = target.header.row
         for rows in read_rows(target.api, self._tab, target.header.row + 1, target.positions):
@@ -124,30 +146,15 @@ class Merge:
         self._planned.leave_out(repeated)
         return found
 
-    def _match(self, rows: Rows) -> Iterator[tuple[int, tuple[int, bool, bool, list[int]]]]:
-        import pyarrow as pa
-
-        target = self._target
-        columns = [at - rows.column for at in target.positions]
-        filled = [
-            offset
-            for offset, cells in enumerate(rows.cells)
-            if any(at < len(cells) and cells[at] not in (None, "") for at in columns)
-        ]
-        if not filled:
+    def _match(self, rows: Rows) -> Iterator[tuple[int, _Place]]:
+        block = Block(rows, self._target.positions)
+        if not len(block):
             return
-        self._last_row = rows.first + filled[-1]
-        held = [rows.cells[offset] for offset in filled]
-        texts = {
-            column.name: pa.array(
-                column_texts(
-                    held, at, column.type, self._sheet_zone, target.endpoint.decimal, target.endpoint.date_order
-                ),
-                pa.string(),
-            )
-            for at, column in zip(columns, self._request.columns, strict=True)
+        self._last_row = max(self._last_row, int(block.numbers[-1]))
+        values = {
+            column.name: typed(block.texts(at, column.type, self._conventions), column.type, self._zone)
+            for at, column in enumerate(self._request.columns)
         }
-        values = {c.name: typed(texts[c.name], c.type, self._zone) for c in self._request.columns}
         parts = [values[name][0] for name in self._request.key]
         numbers = self._planned.find(key_texts(parts, self._planned.key_types))
         at = np.flatnonzero(numbers >= 0)
@@ -157,10 +164,8 @@ class Merge:
         as_wanted, as_planned, differing = self._compare(values, at, wanted)
         for index, row in enumerate(at.tolist()):
             different = [column for column, differs in enumerate(differing) if differs[index]]
-            yield (
-                int(numbers[row]),
-                (rows.first + filled[row], bool(as_wanted[index]), bool(as_planned[index]), different),
-            )
+            place = (int(block.numbers[row]), bool(as_wanted[index]), bool(as_planned[index]), different)
+            yield int(numbers[row]), place
 
     def _compare(self, values: dict[str, Any], at: Any, wanted: pa.RecordBatch) -> tuple[Any, Any, list[Any]]:
         import pyarrow as pa
@@ -186,93 +191,90 @@ class Merge:
     def _is_open(self, number: int, found: dict[int, Any]) -> bool:
         return number not in found and number not in self._planned.ambiguous and number not in self._rejected
 
-    def _edit(self, number: int, row: int, differing: Sequence[int], cells: dict[tuple[int, int], Cell]) -> None:
-        batch = self._planned.rows([number])
-        new: dict[tuple[int, int], Cell] = {}
-        for column in differing:
-            value = batch.column(self._request.columns[column].name)[0].as_py()
-            try:
-                entered = self._encoder.cell(column, value)
-            except ValueError as error:
-                self._reject(number, self._encoder.rejection(column, value, error, None), row, column)
-                return
-            cell: Cell = {"userEnteredValue": entered} if entered else {}
-            cell["__change"], cell["__column"] = number, column
-            new[row, self._target.positions[column]] = cell
-        cells.update(new)
-        self._tried.add(number)
+    def _edited(self, edits: dict[int, tuple[int, list[int]]]) -> dict[tuple[int, int], Cell]:
+        """The cells that bring records to what is planned; a record with a formula or an unfit value in one of them is rejected."""
+        numbers = list(edits)
+        values: dict[tuple[int, int], Scalar] = {}
+        owners: dict[tuple[int, int], tuple[int, int]] = {}
+        for start in range(0, len(numbers), _CHUNK):
+            part = numbers[start : start + _CHUNK]
+            batch = self._planned.rows(part)
+            columns = {column for number in part for column in edits[number][1]}
+            wanted = {column: batch.column(self._request.columns[column].name).to_pylist() for column in columns}
+            for offset, number in enumerate(part):
+                row, differing = edits[number]
+                for column in differing:
+                    value = wanted[column][offset]
+                    try:
+                        place = (row, self._target.positions[column])
+                        values[place] = self._encoder.value(column, value)
+                        owners[place] = (number, column)
+                    except ValueError as error:
+                        self._reject(number, self._encoder.rejection(column, value, error, None), row, column)
+                self._tried.add(number)
+        held = self._held(sorted(values))
+        for place, (number, column) in owners.items():
+            if "formulaValue" in held.get(place, {}).get("userEnteredValue", {}):
+                self._reject(number, self._formula(place, column), place[0], column)
+        self._tried -= self._rejected.keys()
+        cells = {}
+        for place, (number, column) in owners.items():
+            if number in self._rejected:
+                continue
+            cells[place] = cell = entered(values[place])
+            kind = self._request.columns[column].type.kind
+            if kind in FORMATS and cell:
+                own = held.get(place, {})
+                if (pattern := pattern_of(own, kind)) != own.get("userEnteredFormat", {}).get("numberFormat"):
+                    cell["userEnteredFormat"] = {"numberFormat": pattern}
+        return cells
 
-    def _insert(self, numbers: list[int], cells: dict[tuple[int, int], Cell]) -> list[dict[str, Any]]:
-        """Put new records below the last one; returns the request that makes the grid long enough, if it is not."""
-        row = self._last_row + 1
-        for start in range(0, len(numbers), 1000):
-            part = numbers[start : start + 1000]
-            encoded, rejections = self._encoder.rows(self._planned.rows(part), formats=True)
+    def _insert(
+        self, numbers: list[int], cells: dict[tuple[int, int], Cell]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Put new records below the last one: the request that makes the grid long enough, if it is not, and their formats."""
+        first = row = self._last_row + 1
+        for start in range(0, len(numbers), _CHUNK):
+            part = numbers[start : start + _CHUNK]
+            encoded, rejections = self._encoder.rows(self._planned.rows(part))
             refused = iter(rejections)
             for number, record in zip(part, encoded, strict=True):
                 if record is None:
                     self._reject(number, next(refused), None, None)
                     continue
-                for position, cell in zip(self._target.positions, record, strict=True):
-                    if cell:
-                        cells[row, position] = cell
+                for position, value in zip(self._target.positions, record, strict=True):
+                    if value is not None:
+                        cells[row, position] = entered(value)
                 self._tried.add(number)
                 row += 1
+        if row == first:
+            return [], []
+        formats = DateFormats(self._target, self._request, max(first - 1, self._target.header.row + 1))
         missing = row - self._tab.rows
-        if missing <= 0:
-            return []
-        check_room(self._target.book, self._tab, missing)
-        return [append_rows(self._tab.sheet_id, missing)]
-
-    def _without_formulas(self, cells: dict[tuple[int, int], Cell]) -> dict[tuple[int, int], Cell]:
-        """The cells but those of records one of whose cells holds a formula; dates get a format where theirs is none."""
-        edited = {place: cell for place, cell in cells.items() if "__change" in cell}
-        if not edited:
-            return cells
-        held = self._held(sorted(edited))
-        refused = set()
-        for place, cell in edited.items():
-            number, column = cell.pop("__change"), cell.pop("__column")
-            there = held.get(place, {})
-            if "formulaValue" in there.get("userEnteredValue", {}):
-                refused.add(number)
-                self._reject(number, self._formula(place, column), place[0], column)
-            kind = self._request.columns[column].type.kind
-            own = there.get("userEnteredFormat", {}).get("numberFormat", {}).get("type")
-            if kind in FORMATS and "userEnteredValue" in cell and own not in ("DATE", "DATE_TIME", "TIME"):
-                cell["userEnteredFormat"] = {"numberFormat": FORMATS[kind]}
-            elif own is not None and kind in FORMATS:
-                cell["userEnteredFormat"] = {"numberFormat": there["userEnteredFormat"]["numberFormat"]}
-            cell["__number"] = number
-        self._tried -= refused
-        return {
-            place: {name: part for name, part in cell.items() if name != "__number"}
-            for place, cell in cells.items()
-            if cell.get("__number") not in refused or "__number" not in cell
-        }
+        if missing > 0:
+            check_room(self._target.book, self._tab, missing)
+        grown = [append_rows(self._tab.sheet_id, missing)] if missing > 0 else []
+        return grown, formats.requests(first, row)
 
     def _held(self, places: list[tuple[int, int]]) -> dict[tuple[int, int], dict[str, Any]]:
-        """What some cells hold: formula and number format."""
-        fields = "sheets.data(startRow,startColumn,rowData.values(userEnteredValue.formulaValue,userEnteredFormat.numberFormat))"
-        title = self._tab.title
-        runs: list[tuple[int, int, int]] = []
+        """Formula and number format of some cells."""
+        dates = {
+            position
+            for position, column in zip(self._target.positions, self._request.columns, strict=True)
+            if column.type.kind in FORMATS
+        }
+        runs: list[list[int]] = []
         for row, column in places:
             if runs and runs[-1][0] == row and runs[-1][2] == column:
-                runs[-1] = (row, runs[-1][1], column + 1)
+                runs[-1][2] += 1
             else:
-                runs.append((row, column, column + 1))
-        ranges = [a1.block(title, row, row + 1, first, end) for row, first, end in runs]
-        if len(ranges) > _RANGES:
-            # Too many to name: what lies between them is read too.
-            columns = [column for _, column in places]
-            ranges = [a1.block(title, places[0][0], places[-1][0] + 1, min(columns), max(columns) + 1)]
+                runs.append([row, column, column + 1])
+        ranges = [area(self._tab.sheet_id, row, row + 1, first, end) for row, first, end in runs]
+        field = "userEnteredValue.formulaValue"
+        fields = f"{field},{FORMAT_FIELD}" if any(column in dates for _, column in places) else field
         found: dict[tuple[int, int], dict[str, Any]] = {}
-        for sheet in self._target.api.cells(ranges, fields).get("sheets", []):
-            for data in sheet.get("data", []):
-                top, left = int(data.get("startRow", 0)), int(data.get("startColumn", 0))
-                for down, row_data in enumerate(data.get("rowData", [])):
-                    for right, cell in enumerate(row_data.get("values", [])):
-                        found[top + down, left + right] = cell
+        for start in range(0, len(ranges), _RANGES):
+            found |= self._target.api.cells(ranges[start : start + _RANGES], fields)
         return found
 
     def _formula(self, place: tuple[int, int], column: int) -> Rejection:
@@ -283,8 +285,6 @@ class Merge:
         )
 
     def _reject(self, number: int, rejection: Rejection, row: int | None, column: int | None) -> None:
-        from dataclasses import replace
-
         at = None if row is None or column is None else a1.cell(row, self._target.positions[column])
         where = Where(sheet=self._tab.title, cell=at)
         self._rejected[number] = replace(rejection, key=self._planned.keys[number].as_py(), where=where)

@@ -6,9 +6,11 @@ import secrets
 from typing import Any
 
 from sync_provider.connectors.base import WriteRequest
+from sync_provider.connectors.sheets import a1
 from sync_provider.connectors.sheets.api import SheetsApi, Tab
-from sync_provider.connectors.sheets.edits import update_rows
+from sync_provider.connectors.sheets.edits import area, update_rows
 from sync_provider.connectors.sheets.layout import Header
+from sync_provider.connectors.sheets.settling import settle
 
 _ROWS, _MIN_COLUMNS = 1000, 1
 
@@ -19,7 +21,10 @@ def new_tab(api: SheetsApi, title: str, header_row: int, request: WriteRequest) 
     tab = Tab(sheet_id=secrets.randbelow(2**31 - 2) + 1, title=title, index=0, rows=_ROWS, columns=columns)
     grid = {"rowCount": _ROWS, "columnCount": columns, "frozenRowCount": header_row + 1}
     add = {"addSheet": {"properties": {"sheetId": tab.sheet_id, "title": title, "gridProperties": grid}}}
-    api.batch_update([add, *_header(tab, header_row, request)])
+    settle(
+        lambda: api.batch_update([add, *_header(tab, header_row, request)]),
+        lambda: any(each.sheet_id == tab.sheet_id for each in api.book().tabs),
+    )
     return _names(tab, header_row, request)
 
 
@@ -34,7 +39,10 @@ def with_columns(api: SheetsApi, header: Header, request: WriteRequest) -> Heade
     if header.row >= tab.rows:
         missing = header.row + 1 - tab.rows
         grown.append({"appendDimension": {"sheetId": tab.sheet_id, "dimension": "ROWS", "length": missing}})
-    api.batch_update([*grown, *_header(tab, header.row, request)])
+    settle(
+        lambda: api.batch_update([*grown, *_header(tab, header.row, request)], tab=tab.title),
+        lambda: api.values([a1.block(tab.title, header.row, header.row + 1, 0, len(request.columns))]) != [[]],
+    )
     wide = Tab(
         sheet_id=tab.sheet_id,
         title=tab.title,
@@ -52,6 +60,6 @@ def _names(tab: Tab, row: int, request: WriteRequest) -> Header:
 
 def _header(tab: Tab, row: int, request: WriteRequest) -> list[dict[str, Any]]:
     names = [{"userEnteredValue": {"stringValue": column.name}} for column in request.columns]
-    area = {"sheetId": tab.sheet_id, "startRowIndex": row, "endRowIndex": row + 1, "startColumnIndex": 0, "endColumnIndex": len(names)}  # fmt: skip
-    bold = {"repeatCell": {"range": area, "cell": {"userEnteredFormat": {"textFormat": {"bold": True}}}, "fields": "userEnteredFormat.textFormat.bold"}}  # fmt: skip
+    where = area(tab.sheet_id, row, row + 1, 0, len(names))
+    bold = {"repeatCell": {"range": where, "cell": {"userEnteredFormat": {"textFormat": {"bold": True}}}, "fields": "userEnteredFormat.textFormat.bold"}}  # fmt: skip
     return [update_rows(tab.sheet_id, row, 0, [names], formats=False), bold]

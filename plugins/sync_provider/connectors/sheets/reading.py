@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sync_provider.connectors.base import FILE, ROW, SHEET, ColumnRequest, RawBatch
 from sync_provider.connectors.sheets import a1
-from sync_provider.connectors.sheets.api import SheetsApi, Tab
-from sync_provider.connectors.sheets.cells import ERRORS, column_texts, verbatim
+from sync_provider.connectors.sheets.api import Book, SheetsApi, Tab
+from sync_provider.connectors.sheets.blocks import Block, Conventions, Rows
+from sync_provider.connectors.sheets.cells import ERRORS, EXACT, verbatim
 from sync_provider.core.endpoints import GoogleSheetsEndpoint
 from sync_provider.core.errors import Where
 from sync_provider.core.report import Rejection
@@ -18,17 +18,8 @@ from sync_provider.core.report import Rejection
 if TYPE_CHECKING:
     import pyarrow as pa
 
-REPLY_BYTES = 1_700_000  # aimed at: Google advises 2 MB
+REPLY_BYTES = 1_900_000  # aimed at: Google advises 2 MB
 _FIRST_ROWS_CELLS = 100_000  # cells of the first block, before their size is known
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Some rows of a tab as the API gives them: the 0-based number of the first, and their cells from ``column`` on."""
-
-    first: int
-    column: int
-    cells: list[list[Any]]
 
 
 def read_rows(api: SheetsApi, tab: Tab, first_row: int, columns: Sequence[int]) -> Iterator[Rows]:
@@ -48,8 +39,7 @@ def read_rows(api: SheetsApi, tab: Tab, first_row: int, columns: Sequence[int]) 
         (cells,) = api.values([a1.block(tab.title, at, stop, start, end)])
         yield Rows(at, start, cells)
         if cells:
-            size = sum(len(str(cell)) + 3 for row in cells for cell in row) / len(cells)
-            rows = max(1, int(REPLY_BYTES / max(size, 1.0)))
+            rows = max(1, int(REPLY_BYTES * len(cells) / api.reply_bytes))
         at = stop
 
 
@@ -61,80 +51,109 @@ def zone_of(name: str) -> ZoneInfo:
         return ZoneInfo("UTC")
 
 
+def conventions_of(book: Book, endpoint: GoogleSheetsEndpoint) -> Conventions:
+    """How the endpoint's cells are read."""
+    return Conventions(zone_of(book.time_zone), endpoint.decimal, endpoint.date_order)
+
+
 def raw_batch(
     api: SheetsApi,
     rows: Rows,
     places: Sequence[tuple[int, ColumnRequest]],
     tab: Tab,
-    zone: ZoneInfo,
-    endpoint: GoogleSheetsEndpoint,
+    conventions: Conventions,
+    sheet_field: str | None,
 ) -> RawBatch:
-    """The records of a block: blank rows are none, and those with a formula's error are refused with the cell."""
+    """The records of a block: blank rows are none, and those with a formula's error or a rounded number are refused with the cell."""
     import pyarrow as pa
 
-    formulas = _formulas(api, rows, tab) if any(_shows_error(cell) for row in rows.cells for cell in row) else None
-
-    columns = [at - rows.column for at, _ in places]
-    numbers, kept, rejections = [], [], []
-    for offset, cells in enumerate(rows.cells):
-        held = [cells[at] if at < len(cells) else None for at in columns]
-        if all(cell is None or cell == "" for cell in held):
-            continue
-        number = rows.first + offset
-        wrong = None
-        if formulas is not None:
-            failed = [
-                _shows_error(cell) and _at(formulas, offset, at).startswith("=")
-                for cell, at in zip(held, columns, strict=True)
-            ]
-            wrong = failed.index(True) if True in failed else None
-        if wrong is None:
-            numbers.append(number + 1)
-            kept.append(held)
-        else:
-            rejections.append(_error_cell(held, wrong, number, places, tab))
-    arrays: dict[str, pa.Array] = {}
+    block = Block(rows, [at for at, _ in places])
+    refused: dict[int, tuple[int, str, str]] = {}
     for index, (_, column) in enumerate(places):
-        texts = (
-            [verbatim(row[index]) for row in kept]
-            if column.verbatim
-            else column_texts(kept, index, column.type, zone, endpoint.decimal, endpoint.date_order)
-        )
-        arrays[column.name] = pa.array(texts, pa.string())
-    if endpoint.sheet_field is not None:
-        arrays[endpoint.sheet_field] = pa.array([tab.title] * len(kept), pa.string())
-    arrays[FILE] = pa.nulls(len(kept), pa.string())
-    arrays[SHEET] = pa.array([tab.title] * len(kept), pa.string())
-    arrays[ROW] = pa.array(numbers, pa.int64())
-    return RawBatch(pa.RecordBatch.from_pydict(arrays), rejections)
+        _refuse_rounded(block, index, column, refused)
+    _refuse_errors(api, block, rows, tab, refused)
+    arrays: dict[str, pa.Array] = {
+        column.name: block.verbatim(index) if column.verbatim else block.texts(index, column.type, conventions)
+        for index, (_, column) in enumerate(places)
+    }
+    count = len(block)
+    if sheet_field is not None:
+        arrays[sheet_field] = pa.repeat(pa.scalar(tab.title), count)
+    arrays[FILE] = pa.nulls(count, pa.string())
+    arrays[SHEET] = pa.repeat(pa.scalar(tab.title), count)
+    arrays[ROW] = pa.array(block.numbers + 1, pa.int64())
+    records = pa.RecordBatch.from_pydict(arrays)
+    rejections = [_rejection(block, row, places, tab, *refused[row]) for row in sorted(refused)]
+    if refused:
+        records = records.take(pa.array([row for row in range(count) if row not in refused], pa.int64()))
+    return RawBatch(records, rejections)
 
 
-def _shows_error(cell: Any) -> bool:
-    return isinstance(cell, str) and cell in ERRORS
+def _refuse_rounded(block: Block, index: int, column: ColumnRequest, refused: dict[int, tuple[int, str, str]]) -> None:
+    """Numbers that may have been rounded when they were typed, where they are to be text: a number field refuses them by itself."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if column.type.kind != "string":
+        return
+    array = block.array(index)
+    if array is not None:
+        if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
+            return
+        low, high = pc.min_max(array).as_py().values()
+        if low > -EXACT and high < EXACT:
+            return
+    for row, cell in enumerate(block.cells[index]):
+        if isinstance(cell, (int, float)) and not isinstance(cell, bool) and abs(cell) >= EXACT:
+            why = "the number in this cell has more digits than a spreadsheet keeps: it was rounded when it was typed"
+            refused.setdefault(row, (index, "rounded_number", why))
 
 
-def _formulas(api: SheetsApi, rows: Rows, tab: Tab) -> list[list[Any]]:
-    """The same block with formulas instead of their results: tells a formula that failed from a text that looks so."""
+def _refuse_errors(
+    api: SheetsApi, block: Block, rows: Rows, tab: Tab, refused: dict[int, tuple[int, str, str]]
+) -> None:
+    """Formulas that failed. Unformatted values do not tell them from the same text: the formulas are read where there is one."""
+    suspects = [
+        (row, index)
+        for index in range(len(block.cells))
+        for row in _showing_errors(block.array(index), block.cells[index])
+    ]
+    if not suspects:
+        return
+    first, last = (int(block.numbers[pick(row for row, _ in suspects)]) for pick in (min, max))
     width = max(map(len, rows.cells))
-    (found,) = api.values(
-        [a1.block(tab.title, rows.first, rows.first + len(rows.cells), rows.column, rows.column + width)], formulas=True
-    )
-    return found
+    (formulas,) = api.values([a1.block(tab.title, first, last + 1, rows.column, rows.column + width)], formulas=True)
+    for row, index in sorted(suspects):
+        if _at(formulas, int(block.numbers[row]) - first, block.columns[index] - rows.column).startswith("="):
+            refused.setdefault(
+                row, (index, "error_cell", f"the formula in this cell failed: {block.cells[index][row]}")
+            )
+
+
+def _showing_errors(array: pa.Array | None, cells: list[Any]) -> list[int]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if array is None:
+        return [row for row, cell in enumerate(cells) if isinstance(cell, str) and cell in ERRORS]
+    if not pa.types.is_string(array.type):
+        return []
+    return list(pc.indices_nonzero(pc.is_in(array, value_set=pa.array(sorted(ERRORS)))).to_pylist())
 
 
 def _at(cells: list[list[Any]], row: int, column: int) -> str:
     return str(cells[row][column]) if row < len(cells) and column < len(cells[row]) else ""
 
 
-def _error_cell(
-    held: list[Any], wrong: int, number: int, places: Sequence[tuple[int, ColumnRequest]], tab: Tab
+def _rejection(
+    block: Block, row: int, places: Sequence[tuple[int, ColumnRequest]], tab: Tab, wrong: int, rule: str, why: str
 ) -> Rejection:
     at, column = places[wrong]
     return Rejection(
-        rule="error_cell",
+        rule=rule,
         field=column.name,
-        value=str(held[wrong]),
-        message=f"the formula in this cell failed: {held[wrong]}",
-        where=Where(sheet=tab.title, cell=a1.cell(number, at)),
-        record={each.name: verbatim(cell) for cell, (_, each) in zip(held, places, strict=True)},
+        value=verbatim(block.cells[wrong][row]),
+        message=why,
+        where=Where(sheet=tab.title, cell=a1.cell(int(block.numbers[row]), at)),
+        record={each.name: verbatim(block.cells[index][row]) for index, (_, each) in enumerate(places)},
     )

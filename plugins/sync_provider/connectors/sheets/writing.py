@@ -21,6 +21,7 @@ from sync_provider.connectors.sheets.layout import Header, find_tabs, is_pattern
 from sync_provider.connectors.sheets.merging import Merge
 from sync_provider.connectors.sheets.new_tab import new_tab, with_columns
 from sync_provider.connectors.sheets.replacing import replace_all
+from sync_provider.connectors.sheets.settling import ATTEMPTS
 from sync_provider.core.endpoints import GoogleSheetsEndpoint
 from sync_provider.core.errors import MappingError, Where
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
-
-ATTEMPTS = 3  # to find out what became of a write whose answer was lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ def _merge(
         try:
             for batch in Batcher(requests):
                 request.fence()
-                api.batch_update(batch)
+                api.batch_update(batch, tab=target.tab.title)
         except OutcomeUnknownError:
             if attempt == ATTEMPTS:
                 raise
