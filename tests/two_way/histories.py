@@ -8,7 +8,8 @@ import random
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -67,13 +68,41 @@ def history(seed: int, length: int) -> History:
     return [("start", {"count": rng.randrange(4)}), *(step(rng) for _ in range(length))]
 
 
-def replay(options: Options, steps: Sequence[Step], *, always_check: bool = True) -> None:
+def rushed(seed: int) -> History:
+    """A short history of one record that is edited on both sides all the time, so that hardly a run is left in peace."""
+    rng = random.Random(seed)  # noqa: S311 - no secret
+
+    def edit(side: str) -> dict[str, Any]:
+        return {"side": side, "number": 0, "field": rng.choice(FIELDS)}
+
+    steps: History = [("start", {"count": 1}), ("sync", {})]
+    for _ in range(2):
+        steps += [("edit", edit(side)) for side in SIDES]
+        during = {"step": rng.choice(STEPS[2:-1]), "then": rng.choice(["goes on", "killed"])}
+        steps.append(("during", {"action": "edit", **during, **edit(rng.choice(SIDES))}))
+    return steps
+
+
+def simple(seed: int) -> Options:
+    """A CSV file and a table, conflicts settled at once or left open."""
+    policies = ["merge", "source_wins", "destination_wins"]
+    return Options(policy=policies[seed % len(policies)])
+
+
+def replay(
+    options: Options, steps: Sequence[Step], *, mutant: Callable[[World], AbstractContextManager[None]] | None = None
+) -> None:
     """Live through a history, and to its end.
+
+    Args:
+        options: the integration's.
+        steps: the history.
+        mutant: changes the engine meanwhile; see `two_way.mutants`.
 
     Raises:
         AssertionError: something that must hold does not.
     """
-    with World(options, always_check=always_check) as world:
+    with World(options) as world, mutant(world) if mutant else nullcontext():
         for action, arguments in steps:
             world.do(action, **arguments)
         world.settle()

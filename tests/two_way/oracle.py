@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sync_provider.engine.bidirectional.baseline import NAME_SEPARATOR, UNAGREED
 from sync_provider.engine.staging import unstage
-from two_way.options import FIELDS, OUT_OF_SCOPE, SIDES, Options
+from two_way.options import FIELDS, OUT_OF_SCOPE, SIDES
 from two_way.stage import Stage
 
 
@@ -13,16 +13,7 @@ class LostError(AssertionError):
 
 
 class Oracle(Stage):
-    """Looks at the stage.
-
-    Args:
-        options: the integration's.
-        always_check: look for lost values at every step, not only in the end.
-    """
-
-    def __init__(self, options: Options, *, always_check: bool = True) -> None:
-        super().__init__(options)
-        self.always_check = always_check
+    """Looks at the stage."""
 
     def observe(self, when: str, step: str | None = None) -> None:
         """Note what stands on the sides, and that nothing is lost (I1), invented (I6) or ahead of the data (I2)."""
@@ -36,8 +27,7 @@ class Oracle(Stage):
                     assert value in self.written, f"{when}: {value!r} was made up"
                     self.held[side, str(row["code"]), field].add(value)
                     shown.add(value)
-        if self.always_check:
-            self.check_lost(shown, when)
+        self.check_lost(shown, when)
         if step in (None, "reported"):
             self.check_base(when)
 

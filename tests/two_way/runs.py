@@ -27,8 +27,8 @@ class KilledError(BaseException):
 class Runs(Oracle):
     """Runs the integration, and looks at every step whether all is well."""
 
-    def __init__(self, options: Options, *, always_check: bool = True) -> None:
-        super().__init__(options, always_check=always_check)
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
         self.runs: list[str] = []
         self.unfinished: str | None = None
         self.log: list[str] = []
