@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sync_provider.engine.bidirectional import steps
+from sync_provider.engine import steps
 from sync_provider.engine.bidirectional.baseline import pointer
 from sync_provider.engine.ledger.conflicts import StoredConflict
 from workspace import Workspace

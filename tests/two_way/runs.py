@@ -9,8 +9,7 @@ from unittest.mock import patch
 from sync_provider.core.changes import RunParams
 from sync_provider.core.errors import SyncError
 from sync_provider.core.report import SideCounters
-from sync_provider.engine import pipeline
-from sync_provider.engine.bidirectional import steps
+from sync_provider.engine import pipeline, steps
 from sync_provider.engine.ledger.leases import Leases
 from sync_provider.engine.run import RunContext, open_run
 from two_way.options import SIDES, Options

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sync_provider.engine.bidirectional import steps
+from sync_provider.engine import steps
 from sync_provider.engine.clock import SystemClock
 from two_way.options import STEPS, Options
 from two_way.sides import CsvSide, Driver, SqliteSide
@@ -34,7 +34,7 @@ class Pair:
         }
         options = Options(policy="source_wins")
         declared = options.mapping(self.sides["source"], self.sides["destination"], None)
-        declared["fields"][2]["conflicts"] = "manual"
+        declared["conflicts"]["fields"] = {"note": "manual"}
         self.workspace.mapping(**declared)
 
     def fill(self) -> None:

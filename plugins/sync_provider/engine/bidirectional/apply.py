@@ -18,7 +18,6 @@ from sync_provider.core.conflicts import SIDES, Side
 from sync_provider.engine.bidirectional import baseline, sides
 from sync_provider.engine.bidirectional.merging import BASE, DOES, DROP, HERE, KEY, STATUS
 from sync_provider.engine.bidirectional.source_writing import SourceWriter
-from sync_provider.engine.bidirectional.steps import reached
 from sync_provider.engine.keys import SHOWN_SEPARATOR
 from sync_provider.engine.lease import HeldLease, held_lease
 from sync_provider.engine.ledger.conflicts import PENDING, LoggedConflict
@@ -26,6 +25,7 @@ from sync_provider.engine.phases.approve import check_approved
 from sync_provider.engine.rejection_spool import RejectionSpool
 from sync_provider.engine.run import RunContext, phase
 from sync_provider.engine.staging import staged_schema, unstage
+from sync_provider.engine.steps import reached
 from sync_provider.engine.transform import RAW
 
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ from sync_provider.engine.bidirectional.differ import Differ, Found, SideCounts
 from sync_provider.engine.bidirectional.flips import Flips
 from sync_provider.engine.bidirectional.merging import DOES, HERE, KEY, Chunk, Facts, Merger
 from sync_provider.engine.bidirectional.source_writing import SourceWriter
-from sync_provider.engine.bidirectional.steps import reached
 from sync_provider.engine.fingerprints import picked
 from sync_provider.engine.ledger.conflicts import PENDING, LoggedConflict, StoredConflict
 from sync_provider.engine.phases.plan import deleted_in_window, guard_error
@@ -29,6 +28,7 @@ from sync_provider.engine.planning import as_inserts, change_schema
 from sync_provider.engine.rejection_spool import RejectionSpool
 from sync_provider.engine.run import RunContext, phase
 from sync_provider.engine.staging import StageWriter, staged_schema, unstage
+from sync_provider.engine.steps import reached
 from sync_provider.engine.transform import RAW
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from sync_provider.core.report import SideCounters
 from sync_provider.engine.bidirectional import baseline, flips
 from sync_provider.engine.bidirectional.apply import planned_conflicts
 from sync_provider.engine.bidirectional.merging import DOES, HERE, KEY, STATUS
-from sync_provider.engine.bidirectional.steps import reached
 from sync_provider.engine.phases.backup import prune
 from sync_provider.engine.run import RunContext, phase
 from sync_provider.engine.staging import unstage
+from sync_provider.engine.steps import reached
 
 log = logging.getLogger(__name__)
 

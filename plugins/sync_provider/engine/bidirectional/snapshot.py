@@ -10,11 +10,11 @@ from sync_provider.connectors.base import Connector, ReadRequest
 from sync_provider.core.conflicts import Side
 from sync_provider.core.errors import SyncDataError, Where
 from sync_provider.engine.bidirectional import sides
-from sync_provider.engine.bidirectional.steps import reached
 from sync_provider.engine.phases.tracking import RefusedKeys
 from sync_provider.engine.rejection_spool import RejectionSpool
 from sync_provider.engine.run import RunContext, phase
 from sync_provider.engine.staging import stage
+from sync_provider.engine.steps import reached
 from sync_provider.engine.transform import Conversion
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from sync_provider.core.conflicts import SIDES
 from sync_provider.core.expectations import RECORD
 from sync_provider.engine.bidirectional import baseline
 from sync_provider.engine.bidirectional.merging import BASE, DOES, DROP, HERE, KEY
-from sync_provider.engine.bidirectional.steps import reached
 from sync_provider.engine.phases.validate import REPORT, refuse_batch
 from sync_provider.engine.quality import Quality, assess
 from sync_provider.engine.rejection_spool import RejectionSpool
 from sync_provider.engine.run import RunContext, phase
 from sync_provider.engine.staging import stage, staged_schema, unstage
+from sync_provider.engine.steps import reached
 
 if TYPE_CHECKING:
     import pyarrow as pa

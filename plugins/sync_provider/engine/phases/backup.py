@@ -13,6 +13,7 @@ from sync_provider.engine.phases.approve import check_approved
 from sync_provider.engine.phases.unchanged import source_unchanged
 from sync_provider.engine.run import RunContext, phase
 from sync_provider.engine.staging import Staged, stage, unstage
+from sync_provider.engine.steps import reached
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,6 +39,7 @@ def backup(ctx: RunContext) -> dict[str, Any]:
         copies = [staged for name, records in _at_stake(ctx) if (staged := _copy(ctx, _path(ctx, name), records))]
         result.counters = {"records": sum(staged.rows for staged in copies)}
         result.artifact = {"copies": [staged.as_dict() for staged in copies]}
+        reached("backed_up")
     return result.counters
 
 

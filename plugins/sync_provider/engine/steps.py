@@ -1,4 +1,4 @@
-"""Named points of a two-way run between which nothing is half done, for tests that stop it there. No I/O of its own."""
+"""Named points of a run between which nothing is half done, for tests that stop it there. No I/O of its own."""
 
 from __future__ import annotations
 
