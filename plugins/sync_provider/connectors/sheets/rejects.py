@@ -11,7 +11,7 @@ from typing import Any
 
 from sync_provider.connectors.base import TargetColumn, WriteRequest
 from sync_provider.connectors.sheets import a1
-from sync_provider.connectors.sheets.api import Book, Number, SheetsApi, Tab
+from sync_provider.connectors.sheets.api import Book, SheetsApi, Tab
 from sync_provider.connectors.sheets.cells import text_of, verbatim
 from sync_provider.connectors.sheets.edits import Cell, append_rows, delete_rows, joined
 from sync_provider.connectors.sheets.layout import Header, header_of
@@ -84,7 +84,7 @@ class RejectsTab:
 
     def text(self, cell: Any, type_: LogicalType) -> str:
         """A cell's text as the source would write it; a number or a date that a person made of it too."""
-        if isinstance(cell, Number):
+        if isinstance(cell, (int, float)) and not isinstance(cell, bool):
             if type_.kind in ("date", "timestamp"):
                 return text_of(cell, type_, self._zone, self._endpoint.decimal, self._endpoint.date_order) or ""
             return (verbatim(cell) or "").replace(".", self._endpoint.decimal)
