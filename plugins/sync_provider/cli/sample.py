@@ -26,6 +26,7 @@ class Sample:
         read: records looked at.
         refused: why some of these would be rejected, the first reasons only.
         filtered: how many of these the filter left out.
+        without_id: how many of these have no id yet.
     """
 
     columns: list[str]
@@ -33,6 +34,7 @@ class Sample:
     refused: list[str] = field(default_factory=list)
     read: int = 0
     filtered: int = 0
+    without_id: int = 0
 
 
 def read_sample(source: Connector, mapping: Mapping, rows: int) -> Sample:
@@ -43,12 +45,13 @@ def read_sample(source: Connector, mapping: Mapping, rows: int) -> Sample:
     """
     from sync_provider.engine.transform import Conversion
 
-    sample = Sample([f.destination for f in mapping.fields])
+    sample, ids = Sample([f.destination for f in mapping.fields]), mapping.id_column("source")
     with Conversion.for_source(mapping) as conversion:
         # More than asked for, because a filter may leave many out.
         request = ReadRequest(columns=conversion.columns, limit=max(rows, READ_RECORDS), batch_rows=READ_RECORDS)
         for raw in source.read(request):
             converted = conversion.convert(raw)
+            sample.without_id += raw.records.column(ids).null_count if ids is not None else 0
             sample.read += raw.records.num_rows + len(raw.rejections)
             sample.filtered += converted.filtered
             refusals = [*raw.rejections, *converted.rejections]

@@ -86,5 +86,9 @@ def _print(sides: dict[str, list[Probe]], sample: Sample | None, problem: SyncEr
     table(sample.columns, [[value(text) for text in row] for row in sample.rows])
     if sample.filtered:
         click.echo(f"\n{number(sample.filtered)} of the first {number(sample.read)} records left out by the filter")
+    if sample.without_id:
+        from sync_provider.engine.identity import NONE_YET
+
+        click.echo(f"\n{number(sample.without_id)} of the first {number(sample.read)} records {NONE_YET}")
     for reason in sample.refused:
         click.echo(f"rejected: {value(reason, whole=True)}")

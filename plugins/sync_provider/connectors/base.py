@@ -298,6 +298,33 @@ class Connector(Protocol):
     ) -> None: ...
 
 
+@runtime_checkable
+class Identifying(Protocol):
+    """A connector whose endpoint may declare an ``id_column``: rows without a key of their own are given ids, once.
+
+    `Connector.read` gives null in this column for rows that have no id (yet), and for all where the column is not there.
+    """
+
+    def lacks_ids(self, columns: Sequence[ColumnRequest]) -> bool:
+        """Whether the column is missing, or a row that holds something in one of these columns has no id; changes nothing."""
+        ...
+
+    def give_ids(self, columns: Sequence[ColumnRequest], fence: Callable[[], None]) -> int:
+        """Add the column where it is missing, and give such rows ids; compared right before, read back after. Asks for new tokens after.
+
+        Args:
+            columns: as they will be asked for, the id column among them.
+            fence: called immediately before each write; raises if our lease was lost.
+
+        Returns:
+            How many rows were given one. Rows that others kept moving meanwhile may still have none.
+
+        Raises:
+            SyncDataError: one of the columns is missing or stands there twice; nothing was written.
+        """
+        ...
+
+
 class Clock(Protocol):
     """Time, given from outside so that tests can set it. ``now`` is timezone-aware UTC; ``sleep`` takes seconds ≥ 0."""
 

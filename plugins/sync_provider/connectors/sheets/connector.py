@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from sync_provider.connectors.base import (
@@ -78,7 +79,7 @@ class SheetsConnector:
         """A spreadsheet is one resource: what changes its grid moves the cells of every tab's neighbours."""
         return Capabilities(
             modes=frozenset()
-            if is_pattern(self._endpoint.sheet)
+            if self._endpoint.range is not None or is_pattern(self._endpoint.sheet)
             else frozenset({"append", "replace", "upsert", "mirror"}),
             transactional=False,
             filters_cursor=False,
@@ -87,8 +88,9 @@ class SheetsConnector:
         )
 
     def test(self, columns: Sequence[str], *, write: bool) -> list[Probe]:
+        edits = write or self._endpoint.id_column is not None
         try:
-            api = self._api(write=write)
+            api = self._api(write=edits)
             tabs = self._tabs(api)
         except SyncAuthenticationError as error:
             aspect = "authenticate" if error.code in ("google_credentials", "google_key") else "read"
@@ -105,7 +107,7 @@ class SheetsConnector:
                 detail=f"{len(tabs)} tab(s): {', '.join(tab.title for tab in tabs) or 'none yet'}",
             ),
         ]
-        if write:
+        if edits:
             probes.append(self._may_write(api))
         probes.append(self._test_header(api, tabs, columns, write=write))
         return probes
@@ -117,11 +119,13 @@ class SheetsConnector:
         except SyncError as error:
             return Probe(aspect="write", ok=False, detail=error.message, hint=error.hint)
         who = api.account or "the account"
-        return Probe(
-            aspect="write", ok=False, detail="the account may only read it", hint=f"Share it with {who} as Editor."
-        )
+        detail = "the account may only read it"
+        if self._endpoint.id_column is not None:
+            detail += f": rows cannot be given ids in the column {self._endpoint.id_column!r}"
+        return Probe(aspect="write", ok=False, detail=detail, hint=f"Share it with {who} as Editor.")
 
     def _test_header(self, api: SheetsApi, tabs: list[Tab], columns: Sequence[str], *, write: bool) -> Probe:
+        added = False
         try:
             if not tabs:
                 if write and self._endpoint.create:
@@ -129,9 +133,13 @@ class SheetsConnector:
                 raise missing_tab(self._endpoint, self._load_book(api))
             for header in self._load_headers(api):
                 if not (write and not header.names):
-                    header.find([ColumnRequest(name=name, type=_STRING) for name in columns])
+                    header.find(self._cells_of([ColumnRequest(name=name, type=_STRING) for name in columns]))
+                    added |= bool(header.names) and self._endpoint.id_column not in header.names.values()
         except SyncError as error:
             return Probe(aspect="header", ok=False, detail=str(error), hint=error.hint)
+        if self._endpoint.id_column is not None and added:
+            found = f"{len(columns) - 1} column(s) found; {self._endpoint.id_column!r} will be added, for ids"
+            return Probe(aspect="header", ok=True, detail=found)
         return Probe(aspect="header", ok=True, detail=f"{len(columns)} column(s) found")
 
     def describe(self) -> list[ColumnInfo]:
@@ -153,7 +161,7 @@ class SheetsConnector:
         headers = self._load_headers(api)
         if not headers:
             raise missing_tab(self._endpoint, self._load_book(api))
-        wanted = [column for column in request.columns if column.name != self._endpoint.sheet_field]
+        wanted = self._cells_of(request.columns)
         plans = [(header, self._places(header, wanted)) for header in headers]
         return Reading(batches=self._batches(api, plans, request), token=self._token)
 
@@ -171,6 +179,42 @@ class SheetsConnector:
             ]
         return header.find(wanted)
 
+    def lacks_ids(self, columns: Sequence[ColumnRequest]) -> bool:
+        from sync_provider.connectors.sheets.identities import lacks_ids
+
+        api, wanted = self._api(write=False), self._cells_of(columns)
+        headers = [header for header in self._load_headers(api) if header.names]
+        return any(lacks_ids(api, header, self._id_column, wanted) for header in headers)
+
+    def give_ids(self, columns: Sequence[ColumnRequest], fence: Callable[[], None]) -> int:
+        from sync_provider.connectors.sheets.identities import Identities
+
+        api, wanted = self._api(write=True), self._cells_of(columns)
+        self._forget()
+        headers = [header for header in self._load_headers(api) if header.names]
+        for header in headers:
+            header.find(wanted)  # nothing is added to a tab that cannot be read then
+        given = sum(Identities(api, self._endpoint, header, wanted, fence).give() for header in headers)
+        self._forget()
+        return given
+
+    def _cells_of(self, columns: Sequence[ColumnRequest]) -> list[ColumnRequest]:
+        """The columns that stand in the tab; that of ids need not be there yet."""
+        return [
+            replace(column, optional=True) if column.name == self._endpoint.id_column else column
+            for column in columns
+            if column.name != self._endpoint.sheet_field
+        ]
+
+    @property
+    def _id_column(self) -> str:
+        assert self._endpoint.id_column is not None
+        return self._endpoint.id_column
+
+    def _forget(self) -> None:
+        """What was known of the spreadsheet, which is about to change, or has."""
+        self._book = self._headers = self._token = None
+
     def _batches(
         self, api: SheetsApi, plans: list[tuple[Header, list[tuple[int, ColumnRequest]]]], request: ReadRequest
     ) -> Iterator[RawBatch]:
@@ -178,12 +222,13 @@ class SheetsConnector:
         left = request.limit
         blocks, before = 0, self._token
         for header, places in plans:
+            constants = self._constants(header, places, request)
             for rows in read_rows(api, header.tab, header.row + 1, [at for at, _ in places]):
                 blocks += 1
                 if blocks == 2 and before is None and left is None:
                     # A sheet of several blocks may change in between: then it is read again as a whole.
                     before = api.version()
-                batch = raw_batch(api, rows, places, header.tab, conventions, self._endpoint.sheet_field)
+                batch = raw_batch(api, rows, places, header.tab, conventions, constants)
                 if left is not None:
                     batch = RawBatch(batch.records.slice(0, left), batch.rejections)
                     left -= batch.records.num_rows
@@ -197,6 +242,16 @@ class SheetsConnector:
                 hint="It will be read again.",
                 code="sheet_moved",
             )
+
+    def _constants(
+        self, header: Header, places: Sequence[tuple[int, ColumnRequest]], request: ReadRequest
+    ) -> dict[str, str | None]:
+        """Columns that are no cells: the tab's title, and ids where it has no column of them yet."""
+        title, ids = self._endpoint.sheet_field, self._endpoint.id_column
+        found: dict[str, str | None] = {} if title is None else {title: header.tab.title}
+        if ids in {column.name for column in request.columns} - {column.name for _, column in places}:
+            found[self._id_column] = None
+        return found
 
     def write(self, request: WriteRequest, changes: Iterator[pa.RecordBatch]) -> WriteResult:
         from sync_provider.connectors.sheets.writing import write_changes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -62,9 +62,18 @@ def raw_batch(
     places: Sequence[tuple[int, ColumnRequest]],
     tab: Tab,
     conventions: Conventions,
-    sheet_field: str | None,
+    constants: Mapping[str, str | None],
 ) -> RawBatch:
-    """The records of a block: blank rows are none, and those with a formula's error or a rounded number are refused with the cell."""
+    """The records of a block: blank rows are none, and those with a formula's error or a rounded number are refused with the cell.
+
+    Args:
+        api: of the spreadsheet, for the formulas behind errors.
+        rows: as read.
+        places: where the wanted columns stand (0-based).
+        tab: that the rows are of.
+        conventions: how its cells are read.
+        constants: further columns, which hold the same in every record.
+    """
     import pyarrow as pa
 
     block = Block(rows, [at for at, _ in places])
@@ -77,8 +86,7 @@ def raw_batch(
         for index, (_, column) in enumerate(places)
     }
     count = len(block)
-    if sheet_field is not None:
-        arrays[sheet_field] = pa.repeat(pa.scalar(tab.title), count)
+    arrays |= {name: pa.repeat(pa.scalar(text, pa.string()), count) for name, text in constants.items()}
     arrays[FILE] = pa.nulls(count, pa.string())
     arrays[SHEET] = pa.repeat(pa.scalar(tab.title), count)
     arrays[ROW] = pa.array(block.numbers + 1, pa.int64())

@@ -10,6 +10,7 @@ from sync_provider.connectors.base import Connector, ReadRequest
 from sync_provider.core.conflicts import Side
 from sync_provider.core.errors import SyncDataError, Where
 from sync_provider.engine.bidirectional import sides
+from sync_provider.engine.identity import Unidentified, give_ids
 from sync_provider.engine.phases.tracking import RefusedKeys
 from sync_provider.engine.rejection_spool import RejectionSpool
 from sync_provider.engine.run import RunContext, phase
@@ -37,7 +38,8 @@ def snapshot(ctx: RunContext, side: Side) -> dict[str, Any]:
     """Read one side whole and stage it in destination space.
 
     Returns:
-        Counters read, rejected (records that do not fit the mapping; they are left alone on both sides).
+        Counters read, rejected (records that do not fit the mapping; they are left alone on both sides); of a side with an
+        ``id_column`` also ids_given, and without_id: rows that have none and wait.
 
     Raises:
         SyncDataError: a mapped column is missing, or the read was cut short: a part is no snapshot.
@@ -52,13 +54,24 @@ def snapshot(ctx: RunContext, side: Side) -> dict[str, Any]:
         ):
             absent = not connector.describe()
             counters = {"read": 0}
-            records = () if absent else _records(ctx, name, connector, conversion, spool, counters)
+            given = 0 if absent else give_ids(ctx, side, connector, conversion.columns)
+            unidentified = Unidentified(ctx.mapping, side)
+            records = () if absent else _records(ctx, name, connector, conversion, spool, counters, unidentified)
             staged = stage(ctx.env.store, ctx.path(f"{name}.parquet"), conversion.schema, records)
             spool.commit(ctx.env.ledger, ctx.id, name)
+        unidentified.tell()
+        if ctx.mapping.id_column(side):
+            counters |= {"ids_given": given, "without_id": unidentified.count}
         if absent:
             log.info("the %s does not exist yet: it counts as empty", side)
         result.counters = {**counters, "rejected": spool.count}
-        result.artifact = {**staged.as_dict(), "read": counters["read"], "rejected": spool.count, "absent": absent}
+        result.artifact = {
+            **staged.as_dict(),
+            "read": counters["read"],
+            "rejected": spool.count,
+            "without_id": unidentified.count,
+            "absent": absent,
+        }
         reached(name)
     return result.counters
 
@@ -70,12 +83,13 @@ def _records(
     conversion: Conversion,
     spool: RejectionSpool,
     counters: dict[str, int],
+    unidentified: Unidentified,
 ) -> Iterator[pa.RecordBatch]:
     for raw in connector.read(ReadRequest(columns=conversion.columns)):
-        converted = conversion.convert(raw)
+        counters["read"] += raw.records.num_rows + len(raw.rejections)
+        converted = conversion.convert(unidentified.leave_out(raw))
         spool.add(raw.rejections)
         spool.add(converted.rejections)
-        counters["read"] += raw.records.num_rows + len(raw.rejections)
         ctx.env.progress(name, counters["read"])
         yield converted.records
 
