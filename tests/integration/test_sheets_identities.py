@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from sheets_runs import Google
+from sheets_side import SheetsSide
+from sync_provider.cli.main import main
+from sync_provider.connectors.base import ColumnRequest
 from sync_provider.connectors.sheets import reading
 from sync_provider.connectors.sheets.api import SheetsApi
 from sync_provider.core.errors import MappingErrors, SyncAuthenticationError, SyncDataError
 from sync_provider.core.report import SideCounters
+from sync_provider.core.schema import parse_type
 from sync_provider.engine import steps
 from sync_provider.engine.identity import NONE_YET
 from sync_provider.sandbox.server import Sandbox
-from workspace import Workspace
+from workspace import Workspace, deployment
 
 ID = "Réf."
 ROWS = [["Nom", "Montant"], ["Anna", 1.5], ["Bo", 2], ["Carl", 3]]
@@ -230,17 +238,45 @@ def test_sorting_between_reading_and_writing_costs_no_id(imported: Sheet, monkey
     assert (result["inserted"], result["unchanged"], result["deleted"], result["rejected"]) == (2, 3, 0, 0)
 
 
-def test_a_row_deleted_or_inserted_between_leaves_no_id_on_a_blank_row(
-    imported: Sheet, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_people_do_between_no_id_is_lost_doubled_or_left_on_a_blank_row(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = imported.by_name()
-    imported.put([["Dora", 4]], at="A5")
-    imported.between(monkeypatch, lambda: imported.insert("ROWS", 2))
-    result, _ = imported.run()
-    after = imported.by_name()
-    assert {name: after[name] for name in before} == before
-    assert "" not in after
-    assert (result["inserted"], result["unchanged"], result["deleted"]) == (1, 3, 0)
+    rng = Random(seed)
+    side = SheetsSide(tmp_path)
+    wanted = tuple(ColumnRequest(name=name, type=parse_type("string")) for name in ("id", "name", "rank"))
+    write, acts = SheetsApi.batch_update, iter([True] * rng.randint(1, 3))
+
+    def acted(api: SheetsApi, *args: Any, **options: Any) -> Any:
+        if next(acts, False):
+            some = rng.randint(1, 12)
+            rows = {"sheetId": 7, "dimension": "ROWS", "startIndex": some, "endIndex": some + rng.randint(1, 3)}
+            order = [{"dimensionIndex": rng.randint(0, 2), "sortOrder": rng.choice(["ASCENDING", "DESCENDING"])}]
+            act: dict[str, Any] = rng.choice([
+                {"sortRange": {"range": {"sheetId": 7, "startRowIndex": 1}, "sortSpecs": order}},
+                {"insertDimension": {"range": rows}},
+                {"deleteDimension": {"range": rows}},
+                {"moveDimension": {"source": rows, "destinationIndex": rng.choice([1, 20])}},
+            ])  # fmt: skip
+            side.client.batch(side.book, act)
+        return write(api, *args, **options)
+
+    try:
+        names = [f"name {number}" for number in range(12)]
+        before = {name: f"own {name}" for name in names if rng.random() < 0.6}
+        side.put(["id", "name", "rank"], *([before.get(name, ""), name, rng.randint(0, 3)] for name in names))
+        monkeypatch.setattr(SheetsApi, "batch_update", acted)
+        side.connector(id_column="id").give_ids(wanted, lambda: None)
+        rows = [[*row, "", "", ""][:3] for row in side.rows()[1:]]
+        after = {name: identity for identity, name, _ in rows if name}
+        assert {name: after[name] for name in before.keys() & after.keys()} == {
+            name: identity for name, identity in before.items() if name in after
+        }
+        assert all(identity for identity in after.values())
+        assert len(set(after.values())) == len(after)
+        assert not [identity for identity, name, _ in rows if identity and not name]
+    finally:
+        side.close()
 
 
 def test_rows_that_keep_moving_wait_for_the_next_run(
@@ -259,6 +295,25 @@ def test_rows_that_keep_moving_wait_for_the_next_run(
     assert "keep moving" in caplog.text
     monkeypatch.setattr(SheetsApi, "batch_update", write)
     assert imported.run()[0]["inserted"] == 1
+
+
+def test_ids_in_other_rows_than_their_own_are_not_read(sheet: Sheet, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders, write = itertools.cycle([True, False]), SheetsApi.batch_update
+
+    def sorted_first(api: SheetsApi, *args: Any, **options: Any) -> Any:
+        sheet.sort(0, descending=next(orders))
+        return write(api, *args, **options)
+
+    sheet.put(
+        [["Nom", "Montant", ID], ["Anna", 1, "a"], ["Bo", 2, ""], ["Carl", 3, "c"], ["Dora", 4, "d"], ["Emil", 5]]
+    )
+    sheet.declare()
+    monkeypatch.setattr(SheetsApi, "batch_update", sorted_first)
+    with pytest.raises(SyncDataError) as caught:
+        sheet.run()
+    assert caught.value.code == "ids_moved"
+    assert "version history" in (caught.value.hint or "")
+    assert not sheet.workspace.sync.rows("db", "SELECT name FROM sqlite_master")
 
 
 def test_a_row_added_after_the_ids_waits_for_the_next_run(imported: Sheet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -432,6 +487,37 @@ def test_two_way_ids_in_a_tab_that_a_run_makes_are_protected_too(sheet: Sheet) -
     assert two_way_run(sheet)["inserted"] == 1
     assert len(sheet.by_name()) == 4
     settled(sheet)
+
+
+# Command line
+
+
+@pytest.fixture
+def shell(sheet: Sheet, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The command line of this deployment."""
+    deployment(sheet.workspace, monkeypatch)
+    extra = sheet.workspace.connections["g"].extra
+    monkeypatch.setenv("AIRFLOW_CONN_G", json.dumps({"conn_type": "google_cloud_platform", "extra": extra}))
+    return lambda *arguments: CliRunner().invoke(main, arguments)
+
+
+@pytest.mark.parametrize("two_way", [False, True])
+def test_plan_and_test_say_which_rows_wait_for_an_id(sheet: Sheet, shell: Callable[..., Result], two_way: bool) -> None:
+    sheet.two_way() if two_way else sheet.declare()
+    told = shell("test", "sample")
+    assert told.exit_code == 0, told.output
+    assert f"2 column(s) found; '{ID}' will be added, for ids" in told.stdout
+    assert f"3 of the first 3 records {NONE_YET}" in told.stdout
+    assert "the account may edit it" in told.stdout
+    told = shell("plan", "sample")
+    assert told.exit_code == 0, told.output
+    assert f"3 rows of the source {NONE_YET}." in told.stdout
+    assert json.loads(shell("plan", "sample", "--json").stdout)["without_id"] == {"source": 3}
+    assert sheet.client.rows(sheet.book) == ROWS
+    assert shell("run", "sample").exit_code == 0
+    told = shell("plan", "sample")
+    assert "Nothing would change." in told.stdout
+    assert "no id yet" not in told.stdout
 
 
 # Mappings

@@ -8,7 +8,7 @@ after each write, and what went wrong is put right: an id that was overwritten g
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from sync_provider.connectors.base import ColumnRequest
@@ -24,11 +24,12 @@ from sync_provider.connectors.sheets.new_tab import IDS
 from sync_provider.connectors.sheets.reading import read_rows
 from sync_provider.connectors.sheets.settling import ATTEMPTS, settle
 from sync_provider.core.endpoints import GoogleSheetsEndpoint
-from sync_provider.core.errors import Where
+from sync_provider.core.errors import SyncDataError, Where
 
 log = logging.getLogger(__name__)
 
 _RANGES = 3_000  # in one request
+_WRITES = 8  # until what people moved meanwhile is put right
 
 
 def lacks_ids(api: SheetsApi, header: Header, id_column: str, columns: Sequence[ColumnRequest]) -> bool:
@@ -99,35 +100,47 @@ class Identities:
         self._api, self._endpoint, self._header, self._fence = api, endpoint, header, fence
         self._name, self._columns = endpoint.id_column, columns
         self._fresh: dict[int, str] = {}
-        self._given: set[str] = set()
+        self._written: set[str] = set()
+        # Ids that are not of this run, and what their rows held when they were last seen untouched.
         self._held: dict[str, int] = {}
-        self._standing = 0
+        self._repairs = self._standing = 0
 
     def give(self) -> int:
         """Add the column where it is missing, and give ids to the rows without; returns to how many.
 
         Raises:
-            SyncDataError: the spreadsheet has no room for the column, or somebody deleted it meanwhile.
+            SyncDataError: the spreadsheet has no room for the column, or somebody deleted it meanwhile; or rows that had ids were
+                moved again and again just as we wrote (``ids_moved``).
             OutcomeUnknownError: answers are lost again and again.
         """
         if self._place(self._header) is None:
             self._add_column()
-        for attempt in range(ATTEMPTS + 1):
+        for attempt in range(_WRITES + 1):
             wanted = self._missing()
             if not wanted:
                 break
-            if attempt == ATTEMPTS:
-                log.warning(
-                    "the rows of %r keep moving: %d of them have no id yet", self._header.tab.title, len(wanted)
-                )
+            if attempt == _WRITES:
+                self._give_up(len(wanted))
                 break
             try:
                 self._write(wanted)
             except OutcomeUnknownError:
-                if attempt == ATTEMPTS - 1:
+                if attempt >= ATTEMPTS - 1:
                     raise
                 log.warning("The answer to a write was lost; the sheet is read to see what was applied")
         return self._standing
+
+    def _give_up(self, rows: int) -> None:
+        """Rows without an id may wait. What is wrong with others must not be read."""
+        title = self._header.tab.title
+        if self._repairs:
+            raise SyncDataError(
+                f"{self._repairs} ids stand in other rows than their own: these kept moving while ids were written",
+                where=Where(sheet=title, field=self._name),
+                hint="Restore the version before from the spreadsheet's version history, and run again when nobody sorts it.",
+                code="ids_moved",
+            )
+        log.warning("the rows of %r keep moving: %d of them have no id yet", title, rows)
 
     def _place(self, header: Header) -> int | None:
         return _places(header, self._name, self._columns)[0]
@@ -163,43 +176,46 @@ class Identities:
         log.info("the column %r was added to the tab %r", self._name, tab.title)
 
     def _missing(self) -> dict[int, str | None]:
-        """Row (0-based) → the id that it should have; None for one of ours that stands on a blank row."""
-        from ulid import ULID
-
+        """Row (0-based) → the id that it should have; None where one of ours stands on a blank row."""
         header = self._look()
         at, others = _places(header, self._name, self._columns)
         if at is None:
             raise missing_column(self._name, list(header.names.values()), Where(sheet=header.tab.title))
-        gaps: list[int] = []
-        ours: dict[int, tuple[str, int]] = {}
-        held: dict[str, int] = {}
+        # Rows to see to: without an id, or with one that we wrote.
+        ours: list[tuple[int, str | None, int]] = []
+        lost = set(self._held)
         for row, found, content in _rows(self._api, header.tab, header.row + 1, at, others):
-            if found is None:
-                gaps += [row] if content else []
-            elif found in self._given:
-                ours[row] = found, content
-            else:
-                held[found] = content
-        lost: dict[int, list[str]] = {}
-        for overwritten in self._held.keys() - held.keys():
-            lost.setdefault(self._held[overwritten], []).append(overwritten)
-        self._held |= held
+            if found is not None and found not in self._written:
+                self._held[found] = content
+                lost.discard(found)
+            elif found is not None and self._held.get(found) == content:
+                lost.discard(found)  # put back, and it stayed there
+            elif found is not None or content:
+                ours.append((row, found, content))
+        by_content: dict[int, list[str]] = {}
+        for overwritten in lost:
+            by_content.setdefault(self._held[overwritten], []).append(overwritten)
         wanted: dict[int, str | None] = {}
-        for row, (_, content) in ours.items():
+        standing = {found for _, found, _ in ours}
+        for row, found, content in ours:
             if not content:
                 wanted[row] = None
-            elif lost.get(content):
-                wanted[row] = lost[content].pop()
+            elif by_content.get(content):
+                wanted[row] = by_content[content].pop()
+            elif found is None or found in self._held:
+                wanted[row] = self._new(row, standing)
+        self._repairs = sum(found is not None or wanted[row] in self._held for row, found, _ in ours if row in wanted)
         self._standing = len(ours) - len(wanted)
-        standing = {given for given, _ in ours.values()}
-        for row in gaps:
-            fresh = self._fresh.get(row)
-            # The same again where it did not arrive: a write that Google is late with does no harm then.
-            if fresh is None or fresh in standing:
-                fresh = self._fresh[row] = str(ULID())
-            wanted[row] = fresh
-        self._given.update(self._fresh.values())
         return self._without_formulas(wanted, at)
+
+    def _new(self, row: int, standing: Collection[str | None]) -> str:
+        """An id for a row; the same again where it did not arrive, so that a write that Google is late with does no harm."""
+        from ulid import ULID
+
+        given = self._fresh.get(row)
+        if given is None or given in standing:
+            given = self._fresh[row] = str(ULID())
+        return given
 
     def _without_formulas(self, wanted: dict[int, str | None], at: int) -> dict[int, str | None]:
         """A cell whose formula shows nothing is somebody's all the same."""
@@ -215,6 +231,7 @@ class Identities:
     def _write(self, wanted: dict[int, str | None]) -> None:
         tab, at = self._header.tab, self._place(self._header)
         assert at is not None
+        self._written.update(identity for identity in wanted.values() if identity is not None)
         cells = {(row, at): entered(identity) for row, identity in wanted.items()}
         for batch in Batcher(joined(tab.sheet_id, cells)):
             self._fence()
