@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -243,12 +244,13 @@ def test_a_pattern_that_is_none_is_an_error_of_the_mapping(side: SheetsSide) -> 
 
 def test_a_renamed_tab_is_followed_by_its_number(side: SheetsSide, caplog: pytest.LogCaptureFixture) -> None:
     add_tabs(side)
-    connector = side.connector(sheet="Ventes 2023")
-    side.read(connector, code="string")
-    assert connector.found_tabs == {"Ventes 2023": 21}
+    seen: dict[str, int] = {}
+    memory = SimpleNamespace(number=seen.get, remember=seen.__setitem__)
+    side.read(side.connector(sheet="Ventes 2023", memory=memory), code="string")
+    assert seen == {"Ventes 2023": 21}
     change = {"updateSheetProperties": {"properties": {"sheetId": 21, "title": "Autre"}, "fields": "title"}}
     side.client.batch(side.book, change)
-    followed = side.connector(sheet="Ventes 2023", remembered=connector.found_tabs)
+    followed = side.connector(sheet="Ventes 2023", memory=memory)
     assert side.read(followed, code="string")[0] == [{"code": "Ventes 2023"}]
     assert "'Autre'" in caplog.text
     with pytest.raises(SyncDataError):

@@ -84,7 +84,7 @@ class SheetsConnector:
             else frozenset({"append", "replace", "upsert", "mirror"}),
             transactional=False,
             filters_cursor=False,
-            tells_version=True,
+            tells_version=not self._endpoint.always_read,
             resource=f"google-sheets:{self._endpoint.spreadsheet}",
         )
 
