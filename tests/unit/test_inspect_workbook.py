@@ -112,6 +112,13 @@ def test_a_sheet_without_names_is_read_by_the_numbers_of_its_columns(tmp_path: P
     assert inspection.records == 2
 
 
+def test_numbers_may_be_names_and_are_asked_about(tmp_path: Path) -> None:
+    inspection = found(workbook(tmp_path, ["Produit", 2023, 2024], ["P1", 1, 2], ["P2", 3, 4]))
+    assert list(types(inspection)) == ["Produit", "2023", "2024"]
+    assert inspection.findings["header_row"].confidence == 0.6
+    assert any("row 1 holds '2023', which is no text" in doubt for doubt in inspection.ambiguities)
+
+
 def test_only_the_first_rows_are_looked_at(tmp_path: Path) -> None:
     inspection = found(workbook(tmp_path, ["n"], *([i] for i in range(5_000)), ["not a number"]))
     assert (inspection.complete, types(inspection)) == (False, {"n": "integer"})
@@ -153,6 +160,16 @@ def test_json_holds_the_same(tmp_path: Path) -> None:
     assert data["columns"][0] == {"name": "a", "type": "integer", "confidence": 0.95, "why": "whole numbers"}
     assert data["key"] == ["a", "b"]  # neither column alone
     assert data["preview"]["rows"] == [["1", "x"], ["1", "y"], ["2", "x"]]
+
+
+def test_a_workbook_is_known_by_its_content_and_a_false_one_named(tmp_path: Path) -> None:
+    workbook(tmp_path, ["a"], [1]).rename(tmp_path / "export.csv")
+    assert "type: excel" in inspect(str(tmp_path / "export.csv")).stdout
+    (tmp_path / "texte.xlsx").write_text("a;b\n1;2\n", encoding="utf-8")
+    refused = inspect(str(tmp_path / "texte.xlsx"))
+    assert (refused.exit_code, "texte.xlsx: " in refused.stderr) == (4, True)
+    missing = inspect(str(tmp_path / "nulle.xlsx"))
+    assert (missing.exit_code, "there is no such file" in missing.stderr) == (4, True)
 
 
 def test_options_of_sheets_are_refused_for_text(tmp_path: Path) -> None:

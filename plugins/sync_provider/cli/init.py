@@ -67,7 +67,7 @@ def _make(
     mapping_id: str | None,
 ) -> Skeleton:
     from sync_provider.cli import skeleton
-    from sync_provider.connectors.files.inspect_workbook import SUFFIXES
+    from sync_provider.connectors.files.inspect_workbook import is_workbook
 
     if spreadsheet is not None:
         with session.connect(sheets_endpoint(str(connection), spreadsheet, sheet)) as connector:
@@ -75,7 +75,7 @@ def _make(
     if file is None:
         return skeleton.from_table(session.connect, str(connection), str(table), mapping_id)
     root = session.settings.files_root
-    if file.suffix.lower() in SUFFIXES:
+    if is_workbook(file):
         return skeleton.from_workbook(file.resolve(), root, mapping_id, sheet, header_row)
     return skeleton.from_csv(file.resolve(), root, mapping_id)
 

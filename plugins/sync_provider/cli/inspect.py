@@ -40,7 +40,7 @@ def inspect(session: Session, what: tuple[str, ...], sheet: str | None, header_r
     delimiter, header, conventions and column types; of a sheet its header, column types, likely key and first records, and of
     a spreadsheet what the account may do. What is not decided is left "to be decided", which no mapping accepts.
     """
-    from sync_provider.connectors.files.inspect_workbook import SUFFIXES
+    from sync_provider.connectors.files.inspect_workbook import is_workbook
 
     if len(what) > 2:
         raise click.UsageError("Give a file, or a connection and a spreadsheet.")
@@ -48,7 +48,7 @@ def inspect(session: Session, what: tuple[str, ...], sheet: str | None, header_r
         _inspect_spreadsheet(session, *what, sheet, header_row)
         return
     path = Path(what[0]).resolve()
-    if path.suffix.lower() in SUFFIXES:
+    if is_workbook(path):
         _inspect_workbook(session, path, sheet, header_row)
     elif sheet is not None or header_row is not None:
         raise click.UsageError("--sheet and --header-row are for workbooks and spreadsheets.")

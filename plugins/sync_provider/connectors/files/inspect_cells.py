@@ -169,6 +169,12 @@ def _header(grid: Grid, asked: int | None, lowest: int, doubts: list[str]) -> tu
     # A record may have as many texts as the header, or more where a column has no name: the first such row it is.
     number = next(number for number, count in texts.items() if count >= _NEARLY_AS_MANY * most)
     names = _names(grid, places[number])
+    if value := next(
+        (names[at] for at, c in enumerate(grid.columns) if c.kinds[places[number]] not in (TEXT, None)), None
+    ):
+        doubt = f"header_row: row {number} holds {value!r}, which is no text: are these names, or is it a record?"
+        doubts.append(doubt)
+        return Finding(number, 0.6, "the first row with as many texts as any"), names
     alike = [at for at in names if _kind_below(grid, at, places[number]) in (TEXT, None)]
     sure = 0.97 if len(alike) < len(names) else 0.7
     why = "texts above values of other kinds" if sure > 0.9 else "the first row of texts; all columns hold texts"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sync_provider.connectors.files.excel_sheets import Chunk, OpenSheet, open_book, select_sheets
@@ -26,7 +27,8 @@ from sync_provider.connectors.files.root import FileRoot, Location
 from sync_provider.core.endpoints import ExcelEndpoint
 from sync_provider.core.errors import SyncDataError, SyncError, Where
 
-SUFFIXES = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
+_STARTS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+_SUFFIXES = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
 _SAMPLE_CELLS = 500_000
 _KINDS = (
     (re.compile(r"\d{4}-\d{2}-\d{2}"), DATE),
@@ -34,6 +36,15 @@ _KINDS = (
     (re.compile(r"-?\d+:\d{2}:\d{2}(\.\d+)?"), CLOCK),
     (re.compile("true|false"), BOOLEAN),
 )
+
+
+def is_workbook(path: Path) -> bool:
+    """Whether a file is to be read as a workbook: by its content, or by its name, so that what is wrong with it is said."""
+    try:
+        with path.open("rb") as file:
+            return file.read(8).startswith(_STARTS) or path.suffix.lower() in _SUFFIXES
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,7 @@ class SheetsConnector:
         left = request.limit
         blocks, before = 0, self._token
         for header, places in plans:
-            for rows in read_rows(api, header.tab, header.row + 1, [at for at, _ in places]):
+            for rows in read_rows(api, header.tab, header.row + 1, [at for at, _ in places], left):
                 blocks += 1
                 if blocks == 2 and before is None and left is None:
                     # A sheet of several blocks may change in between: then it is read again as a whole.
