@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -241,24 +242,12 @@ def test_a_pattern_that_is_none_is_an_error_of_the_mapping(side: SheetsSide) -> 
         side.read(side.connector(sheet="/(/"), code="string")
 
 
-class Remembered:
-    """The numbers of tabs, for as long as a test takes."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[str, int] = {}
-
-    def number(self, title: str) -> int | None:
-        return self.numbers.get(title)
-
-    def remember(self, title: str, number: int) -> None:
-        self.numbers[title] = number
-
-
 def test_a_renamed_tab_is_followed_by_its_number(side: SheetsSide, caplog: pytest.LogCaptureFixture) -> None:
     add_tabs(side)
-    memory = Remembered()
+    seen: dict[str, int] = {}
+    memory = SimpleNamespace(number=seen.get, remember=seen.__setitem__)
     side.read(side.connector(sheet="Ventes 2023", memory=memory), code="string")
-    assert memory.numbers == {"Ventes 2023": 21}
+    assert seen == {"Ventes 2023": 21}
     change = {"updateSheetProperties": {"properties": {"sheetId": 21, "title": "Autre"}, "fields": "title"}}
     side.client.batch(side.book, change)
     followed = side.connector(sheet="Ventes 2023", memory=memory)

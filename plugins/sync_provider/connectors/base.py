@@ -20,6 +20,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
+from sync_provider.core.errors import SyncError
 from sync_provider.core.report import Rejection
 from sync_provider.core.schema import LogicalType
 
@@ -230,12 +231,23 @@ class ColumnInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """Outcome of testing one aspect: ``reach``, ``authenticate``, ``read``, ``write`` or ``header``."""
+    """Outcome of testing one aspect: ``reach``, ``authenticate``, ``read``, ``write`` or ``header``.
+
+    ``retryable``: it failed, and trying again unchanged may help.
+    """
 
     aspect: str
     ok: bool
     detail: str
     hint: str | None = None
+    retryable: bool = False
+
+    @classmethod
+    def failed(cls, aspect: str, error: SyncError) -> Probe:
+        """The outcome of an aspect whose test ended in an error."""
+        place = str(error.where)
+        detail = f"{place}: {error.message}" if place else error.message
+        return cls(aspect=aspect, ok=False, detail=detail, hint=error.hint, retryable=error.retryable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,6 +129,8 @@ class GoogleSheetsEndpoint(Model):
     """Order of the parts of *text* cells found in date fields; date cells need none."""
     create: bool = True
     """Writing: create the tab, with a frozen header, when it does not exist."""
+    always_read: bool = False
+    """Read the tab even if Drive says that the spreadsheet has not changed: for formulas that change by themselves (`NOW`, `IMPORTRANGE`…)."""
     rejects_tab: Text | None = None
     """Source of a one-way integration: title of a tab that shows its refused records with the reason; what people correct there is replayed by the next run."""
 

@@ -44,7 +44,8 @@ def give_ids(ctx: RunContext, side: Side, connector: Connector, columns: Sequenc
     assert isinstance(connector, Identifying)
     given = 0
     if connector.lacks_ids(columns):
-        with held_lease(ctx.env.ledger, connector.capabilities.resource, ctx.id) as lease:
+        # The sides may be two tabs of one spreadsheet, and read at the same time: each holds the lease for itself.
+        with held_lease(ctx.env.ledger, connector.capabilities.resource, f"{ctx.id}:{side}") as lease:
             given = connector.give_ids(columns, lease.check)
         log.info("%d rows of the %s were given ids", given, side)
     reached("identified")

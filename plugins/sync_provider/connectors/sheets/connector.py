@@ -23,17 +23,19 @@ from sync_provider.connectors.base import (
     WriteResult,
 )
 from sync_provider.connectors.sheets import a1
+from sync_provider.connectors.sheets.access import probe_access
 from sync_provider.connectors.sheets.api import Book, SheetsApi, Tab
 from sync_provider.connectors.sheets.credentials import extra, google_credentials, token_name
 from sync_provider.connectors.sheets.layout import Header, find_tabs, is_pattern, missing_tab, read_header
 from sync_provider.connectors.sheets.reading import conventions_of, raw_batch, read_rows
 from sync_provider.core.endpoints import GoogleSheetsEndpoint
-from sync_provider.core.errors import SyncAuthenticationError, SyncConnectionError, SyncDataError, SyncError, Where
+from sync_provider.core.errors import SyncConnectionError, SyncDataError, SyncError, Where
 from sync_provider.core.schema import LogicalType
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sync_provider.connectors.sheets.inspecting import TabInspection
     from sync_provider.connectors.sheets.rejects import RejectsTab
 
 _STRING = LogicalType("string")
@@ -83,51 +85,44 @@ class SheetsConnector:
             else frozenset({"append", "replace", "upsert", "mirror"}),
             transactional=False,
             filters_cursor=False,
-            tells_version=True,
+            tells_version=not self._endpoint.always_read,
             resource=f"google-sheets:{self._endpoint.spreadsheet}",
         )
 
     def test(self, columns: Sequence[str], *, write: bool) -> list[Probe]:
-        edits = write or self._endpoint.id_column is not None
-        try:
-            api = self._api(write=edits)
-            tabs = self._tabs(api)
-        except SyncAuthenticationError as error:
-            aspect = "authenticate" if error.code in ("google_credentials", "google_key") else "read"
-            return [Probe(aspect=aspect, ok=False, detail=error.message, hint=error.hint)]
-        except SyncError as error:
-            return [Probe(aspect="reach", ok=False, detail=error.message, hint=error.hint)]
-        assert self._book is not None
-        probes = [
-            Probe(aspect="reach", ok=True, detail=f"Google knows the spreadsheet {self._book.title!r}"),
-            Probe(aspect="authenticate", ok=True, detail=f"as {api.account or 'the connection says'}"),
-            Probe(
-                aspect="read",
-                ok=True,
-                detail=f"{len(tabs)} tab(s): {', '.join(tab.title for tab in tabs) or 'none yet'}",
-            ),
-        ]
-        if edits:
-            probes.append(self._may_write(api))
-        probes.append(self._test_header(api, tabs, columns, write=write))
-        return probes
+        edits = write or self._endpoint.rejects_tab is not None or self._endpoint.id_column is not None
+        probes = self.access(write=edits)
+        passed = [probe for probe in probes if edits or probe.aspect != "write"]
+        if self._book is None or not all(probe.ok for probe in passed if probe.aspect != "write"):
+            return passed
+        return [*passed, self._test_header(self._api(write=edits), columns, write=write)]
 
-    def _may_write(self, api: SheetsApi) -> Probe:
-        try:
-            if api.file().get("capabilities", {}).get("canEdit"):
-                return Probe(aspect="write", ok=True, detail="the account may edit it")
-        except SyncError as error:
-            return Probe(aspect="write", ok=False, detail=error.message, hint=error.hint)
-        who = api.account or "the account"
-        detail = "the account may only read it"
-        if self._endpoint.id_column is not None:
-            detail += f": rows cannot be given ids in the column {self._endpoint.id_column!r}"
-        return Probe(aspect="write", ok=False, detail=detail, hint=f"Share it with {who} as Editor.")
+    def access(self, *, write: bool = False) -> list[Probe]:
+        """Whether Google is reached, the key accepted, the spreadsheet readable and editable; see `probe_access`.
 
-    def _test_header(self, api: SheetsApi, tabs: list[Tab], columns: Sequence[str], *, write: bool) -> Probe:
+        Args:
+            write: with the right to edit spreadsheets; whether the account may edit this one is told either way.
+        """
+        return probe_access(lambda: self._api(write=write), self._load_book)
+
+    def inspect(self, header_row: int | None = None) -> TabInspection:
+        """What the tab holds, found out from its first rows; see `inspect_tab`.
+
+        Raises:
+            SyncDataError: there is no such tab.
+        """
+        from sync_provider.connectors.sheets.inspecting import inspect_tab
+
+        api = self._api(write=False)
+        tabs = self._tabs(api)
+        if not tabs:
+            raise missing_tab(self._endpoint, self._load_book(api))
+        return inspect_tab(api, self._load_book(api), tabs[0], self._endpoint, header_row)
+
+    def _test_header(self, api: SheetsApi, columns: Sequence[str], *, write: bool) -> Probe:
         added = False
         try:
-            if not tabs:
+            if not self._tabs(api):
                 if write and self._endpoint.create:
                     return Probe(aspect="header", ok=True, detail=f"the tab {self._endpoint.sheet!r} will be created")
                 raise missing_tab(self._endpoint, self._load_book(api))
@@ -136,7 +131,7 @@ class SheetsConnector:
                     header.find(self._cells_of([ColumnRequest(name=name, type=_STRING) for name in columns]))
                     added |= bool(header.names) and self._endpoint.id_column not in header.names.values()
         except SyncError as error:
-            return Probe(aspect="header", ok=False, detail=str(error), hint=error.hint)
+            return Probe.failed("header", error)
         if self._endpoint.id_column is not None and added:
             found = f"{len(columns) - 1} column(s) found; {self._endpoint.id_column!r} will be added, for ids"
             return Probe(aspect="header", ok=True, detail=found)
@@ -223,7 +218,7 @@ class SheetsConnector:
         blocks, before = 0, self._token
         for header, places in plans:
             constants = self._constants(header, places, request)
-            for rows in read_rows(api, header.tab, header.row + 1, [at for at, _ in places]):
+            for rows in read_rows(api, header.tab, header.row + 1, [at for at, _ in places], left):
                 blocks += 1
                 if blocks == 2 and before is None and left is None:
                     # A sheet of several blocks may change in between: then it is read again as a whole.

@@ -22,7 +22,9 @@ REPLY_BYTES = 1_900_000  # aimed at: Google advises 2 MB
 _FIRST_ROWS_CELLS = 100_000  # cells of the first block, before their size is known
 
 
-def read_rows(api: SheetsApi, tab: Tab, first_row: int, columns: Sequence[int]) -> Iterator[Rows]:
+def read_rows(
+    api: SheetsApi, tab: Tab, first_row: int, columns: Sequence[int], limit: int | None = None
+) -> Iterator[Rows]:
     """All rows of a tab from one on, in blocks; rows at the end without any cell are left out.
 
     Args:
@@ -30,9 +32,10 @@ def read_rows(api: SheetsApi, tab: Tab, first_row: int, columns: Sequence[int]) 
         tab: its grid tells how many rows there are.
         first_row: 0-based.
         columns: the 0-based columns wanted; what stands between them is read too.
+        limit: records wanted: no more rows are asked for at first.
     """
     start, end = min(columns), max(columns) + 1
-    rows = max(1, _FIRST_ROWS_CELLS // (end - start))
+    rows = max(1, min(_FIRST_ROWS_CELLS // (end - start), limit or tab.rows))
     at = first_row
     while at < tab.rows:
         stop = min(tab.rows, at + rows)
