@@ -22,7 +22,7 @@ from sync_provider.connectors.sheets.date_formats import FORMAT_FIELD, DateForma
 from sync_provider.connectors.sheets.edits import Cell, append_rows, area, delete_rows, joined, row_runs
 from sync_provider.connectors.sheets.encoding import Encoder
 from sync_provider.connectors.sheets.limits import check_room
-from sync_provider.connectors.sheets.reading import conventions_of, read_rows
+from sync_provider.connectors.sheets.reading import conventions_of, free_row, read_rows
 from sync_provider.core.errors import Where
 from sync_provider.core.report import Rejection
 
@@ -233,7 +233,9 @@ class Merge:
         self, numbers: list[int], cells: dict[tuple[int, int], Cell]
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Put new records below the last one: the request that makes the grid long enough, if it is not, and their formats."""
-        first = row = self._last_row + 1
+        if not numbers:
+            return [], []
+        first = row = free_row(self._target.api, self._tab, self._last_row + 1, len(numbers), self._target.positions)
         for start in range(0, len(numbers), _CHUNK):
             part = numbers[start : start + _CHUNK]
             encoded, rejections = self._encoder.rows(self._planned.rows(part))
@@ -307,7 +309,7 @@ def _same(one: pa.Array, other: pa.Array, type_: Any) -> Any:
 
     if type_.kind in ("string", "json"):
         other = pc.if_else(pc.equal(other, ""), None, other)
-    elif type_.kind == "double":  # by text, so that NaN equals NaN
-        one, other = value_texts(one, type_), value_texts(other, type_)
+    elif type_.kind == "double":  # by text, so that NaN equals NaN; a cell knows no negative zero
+        one, other = (value_texts(pc.add(each, 0.0), type_) for each in (one, other))
     both_null = pc.and_(pc.is_null(one), pc.is_null(other))
     return pc.or_(both_null, pc.fill_null(pc.equal(one, other), False)).to_numpy(zero_copy_only=False)
