@@ -414,7 +414,28 @@ def test_a_new_tab_has_a_frozen_bold_header(side: SheetsSide) -> None:
     assert caught.value.code == "sheet_missing"
 
 
+def test_all_records_may_go_below_a_frozen_header(side: SheetsSide) -> None:
+    """Google keeps a row that is not frozen, whatever becomes of the records."""
+    side.put(["code", "name"], ["a", "x"], ["b", "x"])
+    grid = {"rowCount": 3, "columnCount": 2, "frozenRowCount": 1}
+    properties = {"sheetId": 7, "gridProperties": grid}
+    side.client.batch(side.book, {"updateSheetProperties": {"properties": properties, "fields": "gridProperties"}})
+    result = side.write(PLAIN, *(("delete", None, {"code": code, "name": "x"}) for code in "ab"), mode="mirror")
+    assert (result.deleted, result.deferred_keys) == (2, [])
+    assert side.rows() == [["code", "name"]]
+    assert side.grid()[0]["properties"]["gridProperties"] == {**grid, "rowCount": 2}
+
+
 # Replacing and appending
+
+
+def test_nothing_may_replace_nothing_where_the_grid_ends(side: SheetsSide) -> None:
+    side.put(["code", "name"])
+    properties = {"sheetId": 7, "gridProperties": {"rowCount": 1, "columnCount": 2}}
+    side.client.batch(side.book, {"updateSheetProperties": {"properties": properties, "fields": "gridProperties"}})
+    side.forget()
+    assert side.write(PLAIN, mode="replace").inserted == 0
+    assert side.log()["writes"] == 0
 
 
 def test_replacing_keeps_looks_other_columns_and_footers(side: SheetsSide) -> None:

@@ -89,10 +89,13 @@ class Merge:
         inserts = [
             n for n in range(len(self._planned)) if self._planned.operations[n] == INSERT and self._is_open(n, found)
         ]
-        grown, formats = self._insert(inserts, cells)
-        self._resized = bool(grown or deleted)
+        missing, formats = self._insert(inserts, cells)
+        self._resized = bool(missing or deleted)
         self._written = {row for row, _ in cells}
-        return [*grown, *joined(self._tab.sheet_id, cells), *formats, *delete_rows(self._tab.sheet_id, deleted)]
+        rows = self._tab.rows + missing
+        gone = delete_rows(self._tab.sheet_id, deleted, grid=rows, frozen=self._tab.frozen_rows)
+        grown = [append_rows(self._tab.sheet_id, missing)] if missing else []
+        return [*grown, *joined(self._tab.sheet_id, cells), *formats, *gone]
 
     def read_back(self) -> None:
         """Look whether what was written stands there; what does not was changed by somebody at once, and is deferred."""
@@ -229,12 +232,10 @@ class Merge:
                     cell["userEnteredFormat"] = {"numberFormat": pattern}
         return cells
 
-    def _insert(
-        self, numbers: list[int], cells: dict[tuple[int, int], Cell]
-    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Put new records below the last one: the request that makes the grid long enough, if it is not, and their formats."""
+    def _insert(self, numbers: list[int], cells: dict[tuple[int, int], Cell]) -> tuple[int, list[dict[str, Any]]]:
+        """Put new records below the last one: how many rows the grid lacks for them, and their formats."""
         if not numbers:
-            return [], []
+            return 0, []
         first = row = free_row(self._target.api, self._tab, self._last_row + 1, len(numbers), self._target.positions)
         for start in range(0, len(numbers), _CHUNK):
             part = numbers[start : start + _CHUNK]
@@ -250,13 +251,12 @@ class Merge:
                 self._tried.add(number)
                 row += 1
         if row == first:
-            return [], []
+            return 0, []
         formats = DateFormats(self._target, self._request, max(first - 1, self._target.header.row + 1))
-        missing = row - self._tab.rows
-        if missing > 0:
+        missing = max(0, row - self._tab.rows)
+        if missing:
             check_room(self._target.book, self._tab, missing)
-        grown = [append_rows(self._tab.sheet_id, missing)] if missing > 0 else []
-        return grown, formats.requests(first, row)
+        return missing, formats.requests(first, row)
 
     def _held(self, places: list[tuple[int, int]]) -> dict[tuple[int, int], dict[str, Any]]:
         """Formula and number format of some cells."""
