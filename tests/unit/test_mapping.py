@@ -9,6 +9,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 from sync_provider.core.descriptions import described
+from sync_provider.core.endpoints import GoogleSheetsEndpoint
 from sync_provider.core.errors import MappingError, MappingErrors
 from sync_provider.core.mapping import Mapping
 from sync_provider.core.mapping_text import NOT_SHARED, parse_defaults, parse_mapping
@@ -356,3 +357,23 @@ def test_what_could_only_go_wrong_is_refused(keys: dict[str, object], path: tupl
         Mapping.model_validate({**data, **keys})
     (error,) = caught.value.errors()
     assert [tuple(where) for where, _ in error["ctx"]["problems"]] == [path]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "1AbC_-9",
+        "https://docs.google.com/spreadsheets/d/1AbC_-9/edit?usp=sharing#gid=7",
+        "https://docs.google.com/spreadsheets/u/1/d/1AbC_-9/edit",
+        "https://docs.google.com/a/example.org/spreadsheets/d/1AbC_-9",
+    ],
+)
+def test_a_spreadsheet_is_known_by_its_id_or_any_of_its_addresses(given: str) -> None:
+    endpoint = GoogleSheetsEndpoint(type="google_sheets", connection="g", spreadsheet=given)
+    assert endpoint.spreadsheet == "1AbC_-9"
+
+
+def test_the_address_of_a_published_copy_is_not_taken_for_the_spreadsheet() -> None:
+    published = "https://docs.google.com/spreadsheets/d/e/2PACX-1vQ/pubhtml"
+    with pytest.raises(ValidationError, match="is no id or address of a spreadsheet"):
+        GoogleSheetsEndpoint(type="google_sheets", connection="g", spreadsheet=published)
