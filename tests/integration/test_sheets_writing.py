@@ -396,6 +396,9 @@ def test_a_spreadsheet_that_would_be_too_large_is_refused_before_anything_is_wri
     with pytest.raises(SyncDataError) as caught:
         side.write(PLAIN, *(("insert", {"code": f"k{n}", "name": "x"}, None) for n in range(10)), mode=mode)
     assert caught.value.code == "spreadsheet_full"
+    with pytest.raises(SyncDataError) as caught:
+        side.write(PLAIN, ("insert", {"code": "a", "name": "x"}, None), connector=side.connector(sheet="New"))
+    assert caught.value.code == "spreadsheet_full"
     assert side.log()["writes"] == 0
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 REPLY_BYTES = 1_900_000  # aimed at: Google advises 2 MB
 _FIRST_ROWS_CELLS = 100_000  # cells of the first block, before their size is known
 
+_BLANK_ROWS_CELLS = 1_000_000  # of a block below a blank one
+
 
 def read_rows(
     api: SheetsApi, tab: Tab, first_row: int, columns: Sequence[int], limit: int | None = None
@@ -43,6 +45,8 @@ def read_rows(
         yield Rows(at, start, cells)
         if cells:
             rows = max(1, int(REPLY_BYTES * len(cells) / api.reply_bytes))
+        else:  # the end of a grid is often blank; records may stand below all the same
+            rows = min(2 * rows, max(rows, _BLANK_ROWS_CELLS // (end - start)))
         at = stop
 
 

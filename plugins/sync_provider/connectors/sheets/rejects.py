@@ -141,7 +141,7 @@ class RejectsTab:
         names = [*HEAD, *self._names.values()]
         request = WriteRequest(mode="append", columns=tuple(TargetColumn(name=name, type=_STRING) for name in names))
         if self._header is None:
-            self._header = new_tab(self._api, self._title, 0, request)
+            self._header = new_tab(self._api, self._book, self._title, 0, request)
         elif not self._header.names:
             self._header = with_columns(self._api, self._header, request)
         elif absent := [name for name in names if name not in self._header.names.values()]:
