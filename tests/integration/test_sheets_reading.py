@@ -81,13 +81,14 @@ def test_a_date_with_a_time_is_no_date(side: SheetsSide) -> None:
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Etc/GMT", "Pacific/Apia"])
-def test_every_zone_counts_as_pythons_own(tmp_path: Path, zone: str) -> None:
+@pytest.mark.parametrize("first", [44197, 51136])  # 2021 and 2040: beyond what the time zone database lists
+def test_every_zone_counts_as_pythons_own(tmp_path: Path, zone: str, first: int) -> None:
     from datetime import UTC, datetime, timedelta
     from zoneinfo import ZoneInfo
 
     side = SheetsSide(tmp_path, timeZone=zone)
     try:
-        days = [44197 + n * 37 for n in range(40)]
+        days = [first + n * 37 for n in range(40)]
         side.put(["at"], *([serial(day, 6.25)] for day in days))
         records, _ = side.read(at="timestamp")
     finally:

@@ -46,6 +46,21 @@ def read_rows(
         at = stop
 
 
+def free_row(api: SheetsApi, tab: Tab, row: int, count: int, columns: Sequence[int]) -> int:
+    """The first row from ``row`` on (0-based) that begins so many without anything in their columns: one request, as a rule.
+
+    Not even a formula that shows nothing, which values do not tell from a blank cell.
+    """
+    start, end = min(columns), max(columns) + 1
+    while row < tab.rows:
+        (cells,) = api.values([a1.block(tab.title, row, min(tab.rows, row + count), start, end)], formulas=True)
+        filled = [at for at in range(len(cells)) if any(_at(cells, at, column - start) for column in columns)]
+        if not filled:
+            break
+        row += filled[-1] + 1
+    return row
+
+
 def zone_of(name: str) -> ZoneInfo:
     """The spreadsheet's time zone; UTC for one that this machine does not know."""
     try:

@@ -110,11 +110,12 @@ class RejectsTab:
             for column, name in self._names.items():
                 cells[row, places[name]] = {**_text(refused.record.get(column, "")), "userEnteredFormat": _AS_TYPED}
         requests: list[dict[str, Any]] = []
-        if (missing := self._end + len(added) - tab.rows) > 0:
+        if missing := max(0, self._end + len(added) - tab.rows):
             check_room(self._book, tab, missing)
             requests.append(append_rows(tab.sheet_id, missing))
         # The last first: no deletion moves a row that another request means.
-        self._api.batch_update([*requests, *joined(tab.sheet_id, cells), *delete_rows(tab.sheet_id, gone)])
+        deleted = delete_rows(tab.sheet_id, gone, grid=tab.rows + missing, frozen=tab.frozen_rows)
+        self._api.batch_update([*requests, *joined(tab.sheet_id, cells), *deleted])
 
     def _load(self, tab: Tab) -> None:
         (values,) = self._api.values([a1.block(tab.title, 0, tab.rows, 0, tab.columns)])
