@@ -47,7 +47,7 @@ class Fingerprints:
         table: str,
         batches: Iterable[pa.RecordBatch],
         *,
-        extra: Sequence[str] = (),
+        given: Sequence[str] = (),
         computed: dict[str, str] | None = None,
     ) -> int:
         """Make the table of one set, replacing an earlier one of that name.
@@ -55,7 +55,7 @@ class Fingerprints:
         Args:
             table: its name in `db`.
             batches: the records, with at least the fields; in the order in which they can be read again.
-            extra: further columns to keep in the table; no part of the fingerprint.
+            given: further columns of the batches that `computed` may use; no part of the fingerprint.
             computed: name → SQL over the columns of `STREAM`, for further columns of the table.
 
         Returns:
@@ -66,24 +66,39 @@ class Fingerprints:
         fields = [pa.field(POSITION, pa.int64()), *(pa.field(n, t.to_arrow()) for n, t in self._fields.items())]
         rest = iter(batches)
         first = next(rest, None)
-        if extra:
+        if given:
             # Their types are the batches' own; where there is none, nobody will miss them.
-            fields += [first.schema.field(name) if first is not None else pa.field(name, pa.null()) for name in extra]
+            fields += [first.schema.field(name) if first is not None else pa.field(name, pa.null()) for name in given]
         schema = pa.schema(fields)
         numbered = self._numbered(chain([first] if first is not None else [], rest), schema)
         reader = pa.RecordBatchReader.from_batches(schema, numbered)
-        names = [quote(name) for name in self._fields]
         keys = [quote(name) for name in self._key]
-        further = [*map(quote, extra), *(f"{sql} AS {quote(name)}" for name, sql in (computed or {}).items())]
+        further = [f"{sql} AS {quote(name)}" for name, sql in (computed or {}).items()]
         self.db.register(STREAM, reader)
         self.db.execute(
             f"CREATE OR REPLACE TABLE {quote(table)} AS SELECT {', '.join([POSITION, *keys, *further])}, "  # noqa: S608
-            f"hash({', '.join(names)}) AS {FINGERPRINTS[0]}, hash('2', {', '.join(reversed(names))}) AS {FINGERPRINTS[1]} "
-            f"FROM {STREAM}"
+            f"{', '.join(self._hashes)} FROM {STREAM}"
         )
         self.db.unregister(STREAM)
         # fetchall, not fetchone: DuckDB refuses further work while a result is open.
         return int(self.db.execute(f"SELECT count(*) FROM {quote(table)}").fetchall()[0][0])  # noqa: S608
+
+    @property
+    def _hashes(self) -> list[str]:
+        names = [quote(name) for name in self._fields]
+        inputs = (names, ["'2'", *reversed(names)])
+        return [f"hash({', '.join(each)}) AS {name}" for each, name in zip(inputs, FINGERPRINTS, strict=True)]
+
+    def of(self, records: pa.RecordBatch) -> list[int]:
+        """The first fingerprint of each record.
+
+        Args:
+            records: with exactly the fields, JSON in `one_spelling`.
+        """
+        # Another connection, for a result may be open on the first one.
+        with self.db.cursor() as connection:
+            connection.register("records", records)
+            return [row[0] for row in connection.execute(f"SELECT {self._hashes[0]} FROM records").fetchall()]  # noqa: S608
 
     def _numbered(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         import numpy as np
@@ -122,6 +137,8 @@ def picked(batches: Iterable[pa.RecordBatch], positions: pa.Array) -> Iterator[p
     import pyarrow as pa
 
     wanted = positions.to_numpy()
+    if not len(wanted):
+        return
     start = 0
     for batch in batches:
         first, last = wanted.searchsorted([start, start + batch.num_rows])

@@ -15,9 +15,10 @@ from sync_provider.core.conflicts import SIDES, Decision, Rules, Side, other
 from sync_provider.core.durations import parse_duration
 from sync_provider.core.errors import Where
 from sync_provider.core.guards import SideFacts, Trip, evaluate_two_way
+from sync_provider.core.mapping import Mapping
 from sync_provider.core.report import Rejection
 from sync_provider.engine.bidirectional import baseline, merging, snapshot
-from sync_provider.engine.bidirectional.differ import Differ, Found, SideCounts
+from sync_provider.engine.bidirectional.differ import EDITED, Differ, Found, SideCounts
 from sync_provider.engine.bidirectional.flips import Flips
 from sync_provider.engine.bidirectional.merging import DOES, HERE, KEY, Chunk, Facts, Merger
 from sync_provider.engine.bidirectional.source_writing import SourceWriter
@@ -86,7 +87,9 @@ class _Planned:
         self._rejected_here: dict[Side, int] = dict.fromkeys(SIDES, 0)
         self._unfit: dict[Side, int] = dict.fromkeys(SIDES, 0)
         self.trips: list[dict[str, str]] = []
-        self._differ = stack.enter_context(Differ(mapping, _plain_copies(self._rules)))
+        self._differ = stack.enter_context(
+            Differ(mapping, _plain_copies(self._rules), plain_edits=_plain_edits(self._rules, mapping))
+        )
         self._spool = stack.enter_context(RejectionSpool(ctx.env.store, ctx.path("plan.rejections")))
         self._writer = stack.enter_context(
             SourceWriter(mapping, {name.removeprefix(RAW): type_ for name, type_ in raws.items()})
@@ -116,7 +119,7 @@ class _Planned:
             self._rejected_here[side] = len(keyless) + len(positions)
         if self._ctx.params.keys:
             self._differ.block_others(self._ctx.params.keys)
-        self._found = self._differ.compare()
+        self._found = self._differ.compare(stored.conflict.key for stored in self._pending)
         self._counts = {side: self._differ.counts(side) for side in SIDES}
         self._blocked = self._differ.blocked(stored.conflict.key for stored in self._pending)
 
@@ -155,11 +158,15 @@ class _Planned:
                 "source": source, "destination": destination, "actions": actions, "conflicts": conflicts
             }  # fmt: skip
             self._plain(self._found)
-            merger = Merger(ctx.mapping, self._rules, self._schema, self._raws, self._facts(), self._flips)
-            again = {name: (lambda name=name: self._records(name)) for name in (*SIDES, "base")}
-            if self._found.reconcile:
-                for rows in self._differ.rows(again):
-                    self._take(merger.merge(rows))
+            merger = Merger(
+                ctx.mapping, self._rules, self._schema, self._raws, self._facts(), self._flips, self._differ.states
+            )
+            if self._found.differing:
+                again = {name: (lambda name=name: self._records(name)) for name in (*SIDES, "base")}
+                edited = {kind: side for side, kind in EDITED.items()}
+                for found in self._differ.differing(again):
+                    side = edited.get(found.kind)
+                    self._take(merger.merge(found) if side is None else merger.copy(found, side))
             self._notes = dict(merger.notes)
         self._spool.commit(ctx.env.ledger, ctx.id, "plan")
         self._staged = {name: self._out[name].staged for name in ("source", "destination", "actions")}
@@ -328,7 +335,13 @@ def _plain_copies(rules: Rules) -> list[Side]:
     return [side for side in SIDES if all(rule.owner != other(side) for rule in rules.fields)]
 
 
-def _mapped(schema: pa.Schema, mapping: Any) -> pa.Schema:
+def _plain_edits(rules: Rules, mapping: Mapping) -> bool:
+    """Whether a record that was edited on one side only is copied whole, whatever stands in it."""
+    spelled = any(field.logical_type.kind == "json" for field in mapping.fields)  # what stays keeps its own spelling
+    return not spelled and all(rule.owner is None and rule.nulls == "clear" for rule in rules.fields)
+
+
+def _mapped(schema: pa.Schema, mapping: Mapping) -> pa.Schema:
     import pyarrow as pa
 
     return pa.schema([schema.field(f.destination) for f in mapping.fields])
