@@ -20,9 +20,10 @@ from bench import ours
 from bench.data import FIELDS, NAMES, texts, write_csv
 from bench.harness import Benchmark, Candidate, Goal, Job
 
-ORDER = 4
+ORDER = 3
 VALUES = NAMES[1:]
 RUN = "bench"
+AGAIN = "sync_provider, once more"
 READING = "reading both sides only"
 
 
@@ -158,33 +159,57 @@ def column(name: str) -> str:
 
 
 def plan_ours(job: Job) -> None:
-    import pyarrow.compute as pc
-    from sync_provider.connectors.base import OP
     from sync_provider.engine.bidirectional.plan import plan
-    from sync_provider.engine.staging import unstage
 
     ours.warm()
     shutil.copytree(job.data / "deployment", job.out / "deployment")
     with workspace(job.out, RUN) as ctx:
         with job.work():
             counters = plan(ctx)
-        artifact = ctx.artifact("plan")
-        numbers: dict[str, int] = {}
-        for side in ("source", "destination"):
-            batches = list(unstage(ctx.env.store, artifact[side]["path"]))
-            if any(not pc.all(pc.equal(batch.column(OP), "update")).as_py() for batch in batches):
-                raise RuntimeError("something else than an update is planned")
-            numbers[side] = sum(int(code) for batch in batches for code in batch.column("code").to_pylist())
-        with ctx.env.store.open_read(artifact["conflicts"]) as lines:
-            conflicts = [json.loads(line) for line in lines]
-        if len(conflicts) != counters["conflicts"]:
-            raise RuntimeError("the plan does not count its conflicts")
-        # What is written to the destination changed on the source.
-        changed = [
-            [counters["destination_updates"], numbers["destination"]],
-            [counters["source_updates"], numbers["source"]],
-        ]
-        keep(job, [*changed, [len(conflicts), sum(int(conflict["key"]) for conflict in conflicts)]])
+        told(job, ctx, counters)
+
+
+def plan_again(job: Job) -> None:
+    """The plan of the run after a quiet run, which finds what that one found."""
+    from sync_provider.engine.bidirectional.plan import plan
+
+    ours.warm()
+    shutil.copytree(job.data / "deployment", job.out / "deployment")
+    with workspace(job.out, RUN) as ctx:
+        plan(ctx)
+        read = {phase: ctx.artifact(phase) for phase in ("snapshot_source", "snapshot_destination")}
+    with workspace(job.out, "again") as ctx:
+        for phase, artifact in read.items():
+            number = ctx.env.ledger.runs.start_phase(ctx.id, phase, 1)
+            ctx.env.ledger.runs.finish_phase(ctx.id, phase, "succeeded", {}, artifact, number=number)
+        with job.work():
+            counters = plan(ctx)
+        told(job, ctx, counters)
+
+
+def told(job: Job, ctx: Any, counters: dict[str, Any]) -> None:
+    """Leave what our plan found."""
+    import pyarrow.compute as pc
+    from sync_provider.connectors.base import OP
+    from sync_provider.engine.staging import unstage
+
+    artifact = ctx.artifact("plan")
+    numbers: dict[str, int] = {}
+    for side in ("source", "destination"):
+        batches = list(unstage(ctx.env.store, artifact[side]["path"]))
+        if any(not pc.all(pc.equal(batch.column(OP), "update")).as_py() for batch in batches):
+            raise RuntimeError("something else than an update is planned")
+        numbers[side] = sum(int(code) for batch in batches for code in batch.column("code").to_pylist())
+    with ctx.env.store.open_read(artifact["conflicts"]) as lines:
+        conflicts = [json.loads(line) for line in lines]
+    if len(conflicts) != counters["conflicts"]:
+        raise RuntimeError("the plan does not count its conflicts")
+    # What is written to the destination changed on the source.
+    changed = [
+        [counters["destination_updates"], numbers["destination"]],
+        [counters["source_updates"], numbers["source"]],
+    ]
+    keep(job, [*changed, [len(conflicts), sum(int(conflict["key"]) for conflict in conflicts)]])
 
 
 def plan_hashes(job: Job) -> None:
@@ -246,8 +271,8 @@ def plan_pandas(job: Job) -> None:
             for name in VALUES:
                 new, old = merged[f"{name}_{side}"], merged[name]
                 on[side] |= (new != old) & ~(new.isna() & old.isna())
-        rows = merged[on["s"] | on["d"]].assign(on_source=on["s"], on_destination=on["d"])
-    codes = rows["code"].map(int).astype("int64")
+        rows = merged.assign(on_source=on["s"], on_destination=on["d"])[on["s"] | on["d"]]
+    codes = rows["code"].astype("int64")
     both = rows["on_source"] & rows["on_destination"]
     parts = (rows["on_source"] & ~both, rows["on_destination"] & ~both, both)
     keep(job, [[int(part.sum()), int(codes[part].sum())] for part in parts])
@@ -341,8 +366,11 @@ BENCHMARKS = (
         title="Two-way plan, nothing changed",
         prepare=prepare_unchanged,
         fingerprint=found,
-        candidates=PLANS,
-        goals=(Goal("≤ duckdb, row hashes", 1.0, against="duckdb, row hashes"),),
+        candidates=(*PLANS, Candidate(AGAIN, plan_again, ours=True)),
+        goals=(
+            Goal("≤ duckdb, row hashes", 1.0, against="duckdb, row hashes"),
+            Goal("once more ≤ 0.1 × duckdb, row hashes", 0.1, against="duckdb, row hashes", candidate=AGAIN),
+        ),
     ),
     Benchmark(
         name="two-way-run",

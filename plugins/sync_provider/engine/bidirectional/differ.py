@@ -72,6 +72,11 @@ class Found:
     differing: int = 0
     """How many other keys differ; see `Differ.differing`."""
 
+    @property
+    def nothing(self) -> bool:
+        """Whether all three are in step."""
+        return not (self.agreed.num_rows or any(map(len, self.new.values())) or len(self.gone_base) or self.differing)
+
 
 @dataclass(frozen=True, slots=True)
 class Differing:
