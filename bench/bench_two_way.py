@@ -73,6 +73,7 @@ def stage_run(data: Path, base: Any, source: Any, destination: Any) -> None:
     """The three sets for the peers, and a run of ours that has read both sides and not planned yet."""
     from pyarrow import parquet
     from sync_provider.engine.bidirectional import baseline, sides
+    from sync_provider.engine.fingerprints import stamped
     from sync_provider.engine.staging import stage
 
     tables = {"base": base, "source": source, "destination": destination}
@@ -80,8 +81,9 @@ def stage_run(data: Path, base: Any, source: Any, destination: Any) -> None:
         parquet.write_table(table, data / f"{name}.parquet", compression="zstd", compression_level=1)
     with workspace(data, "before") as ctx:
         path = f"baselines/{ctx.mapping.id}/before.parquet"
-        schema = baseline.schema(ctx.mapping)
-        stage(ctx.env.store, path, schema, padded(base, schema))
+        with sides.fingerprints(ctx.mapping) as marks:
+            records = map(marks.stamp, padded(base, baseline.schema(ctx.mapping)))
+            stage(ctx.env.store, path, stamped(baseline.schema(ctx.mapping)), records)
         moved = {baseline.pointer(ctx.mapping.id): path}
         ctx.env.ledger.runs.start_phase(ctx.id, "snapshot_source", 1)
         ctx.env.ledger.runs.finish(
@@ -89,13 +91,14 @@ def stage_run(data: Path, base: Any, source: Any, destination: Any) -> None:
         )
     with workspace(data, RUN) as ctx:
         for side in ("source", "destination"):
-            with ctx.connect(side) as connector, sides.conversion(ctx.mapping, side, connector) as conversion:  # type: ignore[arg-type]
-                staged = stage(
-                    ctx.env.store,
-                    ctx.path(f"snapshot_{side}.parquet"),
-                    conversion.schema,
-                    padded(tables[side], conversion.schema),
-                )
+            with (
+                ctx.connect(side) as connector,  # type: ignore[arg-type]
+                sides.conversion(ctx.mapping, side, connector) as conversion,  # type: ignore[arg-type]
+                sides.fingerprints(ctx.mapping) as marks,
+            ):
+                records = map(marks.stamp, padded(tables[side], conversion.schema))
+                path = ctx.path(f"snapshot_{side}.parquet")
+                staged = stage(ctx.env.store, path, stamped(conversion.schema), records)
             phase = f"snapshot_{side}"
             read = {**staged.as_dict(), "read": staged.rows, "rejected": 0, "absent": False}
             number = ctx.env.ledger.runs.start_phase(ctx.id, phase, 1)

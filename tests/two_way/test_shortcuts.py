@@ -1,4 +1,4 @@
-"""What a plan leaves out because it would come to the same: rules about edits of one side, and comparing what was compared."""
+"""What a plan leaves out because it would come to the same: rules about edits of one side, and making or comparing fingerprints again."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from unittest.mock import patch
 
 import pytest
 from sync_provider.core.conflicts import SIDES
+from sync_provider.engine import fingerprints
 from sync_provider.engine.bidirectional import plan as planning
 from sync_provider.engine.bidirectional.baseline import pointer
 from sync_provider.engine.bidirectional.differ import Differ
 from sync_provider.engine.bidirectional.flips import Flips
 from sync_provider.engine.bidirectional.merging import Merger
+from sync_provider.engine.fingerprints import Fingerprints, comparable
 from sync_provider.engine.pipeline import plan, snapshot_destination, snapshot_source
-from sync_provider.engine.staging import unstage
+from sync_provider.engine.staging import staged_schema, unstage
 from workspace import Workspace
 
 TYPES = {
@@ -152,3 +154,22 @@ def test_a_conflict_that_waits_is_looked_at_by_every_run(quiet: Workspace) -> No
     with compared(2):
         assert quiet.run()["updated"] == 1
         assert quiet.run()["written"] == 0
+
+
+def test_fingerprints_of_another_duckdb_are_made_anew(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    declare(workspace)
+    workspace.csv(START)
+    others = property(lambda _: [f"7::UBIGINT AS {name}" for name in fingerprints.FINGERPRINTS])
+    with patch.object(fingerprints, "_maker", lambda: b"0.1"), patch.object(Fingerprints, "_hashes", others):
+        workspace.run()
+    assert workspace.run()["written"] == 0
+    for amount in (5, 6):
+        workspace.execute("UPDATE target SET amount = ? WHERE code = '002'", amount)
+        result = workspace.run()
+        assert (result["updated"], result["unchanged"]) == (1, 4)
+        with workspace.environment() as env:
+            current = env.ledger.baselines.get(pointer("sample"))
+            assert current is not None
+            assert comparable(staged_schema(env.store, current.path))
+    assert workspace.run()["unchanged"] == 6

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sync_provider.core.conflicts import SIDES, Side
 from sync_provider.core.mapping import Mapping
+from sync_provider.engine.bidirectional import sides
 from sync_provider.engine.bidirectional.baseline import GONE, UNAGREED
-from sync_provider.engine.fingerprints import FINGERPRINTS, POSITION, Fingerprints, picked
+from sync_provider.engine.fingerprints import FINGERPRINTS, POSITION, picked
 from sync_provider.engine.keys import key_text_sql
 from sync_provider.engine.scratch import quote
 from sync_provider.engine.transform import OUT
@@ -30,6 +31,7 @@ EDITED: dict[Side, str] = {
 }  # there only, and any rule copies it
 RECONCILE = "reconcile"
 _CLEAN = "__clean"  # whether both sides agreed on all of a baseline's record, and none has lost it
+_MARKS = {"source": (OUT,), "destination": (OUT,), "base": (UNAGREED, *(GONE + side for side in SIDES))}
 _FETCHED = 131_072  # records of a set that are held in memory at once
 
 _EVERYWHERE = "SELECT k FROM s UNION SELECT k FROM d UNION SELECT k FROM b"
@@ -109,23 +111,34 @@ class Differ:
         self._plain_edits = plain_edits
         self._names = [f.destination for f in mapping.fields]
         self._keys = [quote(name) for name in mapping.key]
-        self._sets = Fingerprints({f.destination: f.logical_type for f in mapping.fields}, mapping.key)
+        self._sets = sides.fingerprints(mapping)
         self._db = self._sets.db
         self._db.execute("CREATE TABLE blocked (side VARCHAR, why VARCHAR, k VARCHAR)")
-        self.states = self._sets.of
 
-    def load(self, name: str, batches: Batches) -> int:
-        """Load ``source``, ``destination`` or ``base``; returns its records."""
-        extra, computed = [OUT], {OUT: OUT}
-        if name == "base":
-            extra = [UNAGREED, *(GONE + side for side in SIDES)]
-            computed = {_CLEAN: " AND ".join(f"{each} IS NULL" for each in extra)}
-        rows = self._sets.load(f"{SETS[name]}_set", batches, given=extra, computed=computed)
+    def load(self, name: str, batches: Batches, *, stamped: bool = False) -> int:
+        """Load ``source``, ``destination`` or ``base``; returns its records.
+
+        Args:
+            name: of the set.
+            batches: its records; at least the columns that `needed` names, if they are ``stamped``, see `Fingerprints.load`.
+            stamped: whether they have comparable fingerprints.
+        """
+        marks = _MARKS[name]
+        computed = {_CLEAN: " AND ".join(f"{each} IS NULL" for each in marks)} if name == "base" else {OUT: OUT}
+        rows = self._sets.load(f"{SETS[name]}_set", batches, given=marks, computed=computed, stamped=stamped)
         # The key's text is made where it is asked for: mostly of the few records that differ.
         self._db.execute(
             f"CREATE VIEW {SETS[name]} AS SELECT *, {key_text_sql(self._mapping, 'each')} AS k FROM {SETS[name]}_set each"  # noqa: S608
         )
         return rows
+
+    def needed(self, name: str) -> list[str]:
+        """Columns of a set whose records have comparable fingerprints."""
+        return [*self._mapping.key, *_MARKS[name], *FINGERPRINTS]
+
+    def states(self, records: pa.RecordBatch) -> list[int]:
+        """The first fingerprint of each record; see `Flips`."""
+        return self._sets.of(records).column(FINGERPRINTS[0]).to_pylist()  # type: ignore[no-any-return]
 
     def block(self, side: Side, why: str, keys: Iterable[str]) -> None:
         """Leave these keys (canonical text) alone on both sides: ``refused``, ``repeated`` or ``other``."""

@@ -23,7 +23,7 @@ from sync_provider.engine.bidirectional.flips import Flips
 from sync_provider.engine.bidirectional.in_step import InStep
 from sync_provider.engine.bidirectional.merging import DOES, HERE, KEY, Chunk, Facts, Merger
 from sync_provider.engine.bidirectional.source_writing import SourceWriter
-from sync_provider.engine.fingerprints import picked
+from sync_provider.engine.fingerprints import comparable, picked
 from sync_provider.engine.ledger.conflicts import PENDING, LoggedConflict, StoredConflict
 from sync_provider.engine.phases.plan import deleted_in_window, guard_error
 from sync_provider.engine.planning import as_inserts, change_schema
@@ -100,10 +100,19 @@ class _Planned:
             SourceWriter(mapping, {name.removeprefix(RAW): type_ for name, type_ in raws.items()})
         )
 
-    def _records(self, name: str) -> Iterator[pa.RecordBatch]:
-        if name == "base":
-            return self._before.records(self._ctx)
-        return unstage(self._ctx.env.store, self._snapshots[name]["path"])  # type: ignore[index]
+    def _records(self, name: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        path = self._path(name)
+        return iter(()) if path is None else unstage(self._ctx.env.store, path, columns)
+
+    def _path(self, name: str) -> str | None:
+        return self._before.path if name == "base" else self._snapshots[name]["path"]  # type: ignore[index]
+
+    def _load(self, name: str) -> int:
+        """Load a set, as little of it as is needed; returns its records."""
+        path = self._path(name)
+        stamped = path is not None and comparable(staged_schema(self._ctx.env.store, path))
+        records = self._records(name, self._differ.needed(name) if stamped else None)
+        return self._differ.load(name, records, stamped=stamped)
 
     def recall(self) -> bool:
         """Whether the run before has compared just these sets, and nothing differed: then there is nothing to prepare."""
@@ -117,8 +126,8 @@ class _Planned:
     def prepare(self) -> None:
         """Load the three sets; refuse records without a key or with one that stands twice; find what differs."""
         for side in SIDES:
-            self._differ.load(side, self._records(side))
-        self._base_rows = self._differ.load("base", self._records("base"))
+            self._load(side)
+        self._base_rows = self._load("base")
         for side in SIDES:
             refused = snapshot.refused_keys(self._ctx, side)
             self._differ.block(side, "refused", refused.keys)

@@ -10,6 +10,7 @@ from sync_provider.connectors.base import Connector, ReadRequest
 from sync_provider.core.conflicts import Side
 from sync_provider.core.errors import SyncDataError, Where
 from sync_provider.engine.bidirectional import sides
+from sync_provider.engine.fingerprints import stamped
 from sync_provider.engine.phases.tracking import RefusedKeys
 from sync_provider.engine.rejection_spool import RejectionSpool
 from sync_provider.engine.run import RunContext, phase
@@ -48,12 +49,15 @@ def snapshot(ctx: RunContext, side: Side) -> dict[str, Any]:
         with (
             ctx.connect(side) as connector,
             sides.conversion(ctx.mapping, side, connector) as conversion,
+            sides.fingerprints(ctx.mapping) as fingerprints,
             RejectionSpool(ctx.env.store, ctx.path(f"{name}.rejections")) as spool,
         ):
             absent = not connector.describe()
             counters = {"read": 0}
             records = () if absent else _records(ctx, name, connector, conversion, spool, counters)
-            staged = stage(ctx.env.store, ctx.path(f"{name}.parquet"), conversion.schema, records)
+            # Compared by their fingerprints, the records need not be read again before it is known which of them differ.
+            schema, marked = stamped(conversion.schema), map(fingerprints.stamp, records)
+            staged = stage(ctx.env.store, ctx.path(f"{name}.parquet"), schema, marked)
             spool.commit(ctx.env.ledger, ctx.id, name)
         if absent:
             log.info("the %s does not exist yet: it counts as empty", side)
