@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 
 ROWS = 8_192  # records that become Python objects at a time
 SETS = {"source": "s", "destination": "d", "base": "b"}
-EDITED: dict[Side, str] = {
-    "source": "edited_source",
-    "destination": "edited_destination",
-}  # there only, and any rule copies it
+# Kinds of keys that differ: the record was edited on one side only, and any rule would copy it; or the rules have to say.
+EDITED: dict[Side, str] = {"source": "edited_source", "destination": "edited_destination"}
 RECONCILE = "reconcile"
 _CLEAN = "__clean"  # whether both sides agreed on all of a baseline's record, and none has lost it
 _MARKS = {"source": (OUT,), "destination": (OUT,), "base": (UNAGREED, *(GONE + side for side in SIDES))}
@@ -88,7 +86,8 @@ class Differing:
         kind: `RECONCILE`, or one of `EDITED`.
         keys: ``k``, the key's text; ``s``, ``d``, ``b``: positions of its records, null where a set has none; ``source_state``,
             ``destination_state``, ``base_state``: their first fingerprints.
-        records: set → its records, aligned with ``keys``; None where the set has none of them.
+        records: set → its records, aligned with ``keys``; None where the set has none of them. The baseline's are there for
+            `RECONCILE` only.
     """
 
     kind: str
@@ -252,9 +251,8 @@ class Differ:
         filtered = "SELECT k FROM blocked WHERE why = 'filtered'"
         held_up = f"SELECT k FROM blocked WHERE side IN ('both', '{other}') AND why <> 'filtered'"  # noqa: S608
         mine = f"SELECT k FROM blocked WHERE side = '{side}' AND why = 'repeated'"  # noqa: S608
-        in_step = self._count("SELECT count(*) FROM b ANTI JOIN held USING (k)") - self._count(
-            "SELECT count(b) FROM odd"
-        )
+        tracked = self._count("SELECT count(*) FROM b ANTI JOIN held USING (k)")
+        in_step = tracked - self._count("SELECT count(b) FROM odd")
         odd = f"SELECT count(*) FROM odd WHERE {here} IS NOT NULL AND b IS NOT NULL"  # noqa: S608
         return SideCounts(
             records=self._count(f"SELECT count(*) FROM {here}"),  # noqa: S608
@@ -273,14 +271,21 @@ class Differ:
         Args:
             sets: name → function that reads the set again.
         """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         kinds = (RECONCILE, *EDITED.values())
         query = (
             "SELECT kind, k, s, d, b, source_state, destination_state, base_state FROM todo "  # noqa: S608
             f"WHERE kind IN {kinds} ORDER BY kind, s IS NULL, coalesce(s, d, b)"
         )
         for part in self._db.sql(query).to_arrow_reader(_FETCHED):
-            records = {name: _fetched(again(), part.column(SETS[name])) for name, again in sets.items()}
             kind = part.column("kind").to_pylist()
+            # What was agreed on before is asked for by the rules alone.
+            ruled = pc.equal(part.column("kind"), RECONCILE)
+            positions = {name: part.column(short) for name, short in SETS.items()}
+            positions["base"] = pc.if_else(ruled, positions["base"], pa.scalar(None, positions["base"].type))
+            records = {name: _fetched(again(), positions[name]) for name, again in sets.items()}
             start = 0
             for end in range(1, len(kind) + 1):
                 if end == len(kind) or kind[end] != kind[start] or end - start == ROWS:
