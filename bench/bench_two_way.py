@@ -100,7 +100,7 @@ def stage_run(data: Path, base: Any, source: Any, destination: Any) -> None:
                 path = ctx.path(f"snapshot_{side}.parquet")
                 staged = stage(ctx.env.store, path, stamped(conversion.schema), records)
             phase = f"snapshot_{side}"
-            read = {**staged.as_dict(), "read": staged.rows, "rejected": 0, "absent": False}
+            read = {**staged.as_dict(), "read": staged.rows, "rejected": 0, "absent": False, "without_id": 0}
             number = ctx.env.ledger.runs.start_phase(ctx.id, phase, 1)
             ctx.env.ledger.runs.finish_phase(ctx.id, phase, "succeeded", {"read": staged.rows}, read, number=number)
 

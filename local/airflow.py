@@ -37,6 +37,7 @@ _STOPPING = (
 _LOG_SERVER = "airflow.utils.serve_logs.log_server:get_app"
 _FREE_PORTS = ("tasks", "logs", "smtp", "mails", "sandbox")
 _MIGRATE_TIMEOUT_S = 300
+_PARKED, _NOTED = "Pausing task as AWAITING_INPUT", "Received executor event with state success"
 _START_TIMEOUT_S = 240
 
 
@@ -98,6 +99,22 @@ class LocalAirflow:
         if done.returncode != 0:
             raise LocalError(f"airflow-sync {' '.join(arguments)} failed: {done.stderr.strip() or done.stdout.strip()}")
         return json.loads(done.stdout)
+
+    def question(self, api: Api, dag_id: str, run_id: str, task_id: str) -> dict[str, Any] | None:
+        """What a task asks in Airflow's Required Actions, once it may be answered; None while it asks nothing.
+
+        Airflow 3.3.2 takes a task for killed from outside if an answer wakes it before the scheduler has noted that the process
+        which asked is gone: a person is never so quick, a program is. Both stand in the scheduler's log, in order.
+        """
+        question = api.question(dag_id, run_id, task_id)
+        if question is None:
+            return None
+        names = (dag_id, run_id, task_id)
+        log = (self.home.component_logs / "scheduler.log").read_text(errors="replace")
+        about = [line for line in log.splitlines() if all(name in line for name in names)]
+        told = [line for line in about if _PARKED in line or _NOTED in line]
+        # Nothing is told of a question of an earlier start.
+        return None if told and _PARKED in told[-1] else question
 
     def ended(self) -> Component | None:
         """A part that died, if one did."""

@@ -154,7 +154,7 @@ class TwoSides:
         def ended() -> bool:
             waiting = [run["dag_run_id"] for run in self._api.runs(DAG_ID) if run["state"] not in _ENDED]
             for run_id in waiting:
-                if question := self._api.question(DAG_ID, run_id, "approve"):
+                if question := self._airflow.question(self._api, DAG_ID, run_id, "approve"):
                     if run_id not in asked:
                         self._say(f"  {'guard':10}{_reason(question)}; asked in Airflow's Required Actions")
                     asked.add(run_id)

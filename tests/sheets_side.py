@@ -72,8 +72,9 @@ class SheetsSide:
         self, key: dict[str, Any] | None = None, *, extra: dict[str, Any] | None = None, **options: Any
     ) -> SheetsConnector:
         """A connector on the tab; options of the endpoint, and of the connector where they are its own."""
-        own = {name: options.pop(name) for name in ("total_wait_s", "budget", "remembered") if name in options}
-        given = {"type": "google_sheets", "connection": "g", "spreadsheet": self.book, "sheet": TAB, **options}
+        own = {name: options.pop(name) for name in ("total_wait_s", "budget", "memory") if name in options}
+        place = {} if "range" in options else {"sheet": TAB}
+        given = {"type": "google_sheets", "connection": "g", "spreadsheet": self.book, **place, **options}
         info = ConnectionInfo(
             id="g",
             type="google_cloud_platform",

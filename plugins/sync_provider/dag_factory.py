@@ -275,7 +275,7 @@ def run_form(mapping: Mapping) -> dict[str, Param]:
             False,
             type="boolean",
             title="Tout relire",
-            description="Ignorer le curseur et les fichiers déjà lus. Le curseur n'avance que vers l'avant.",
+            description="Ignorer le curseur, les fichiers déjà lus et ce qui dit qu'un classeur n'a pas changé. Le curseur n'avance que vers l'avant.",
         ),
         "since": Param(
             None,
@@ -314,7 +314,7 @@ def run_form(mapping: Mapping) -> dict[str, Param]:
         del form["since"], form["until"]
     if mapping.two_way:
         # Both sides are compared whole.
-        del form["limit"], form["full_refresh"]
+        del form["limit"]
         form["new_baseline"] = Param(
             False,
             type="boolean",

@@ -128,7 +128,7 @@ def test_spreadsheets_have_operators_and_an_asset_of_their_own(mappings):
 
 def test_every_choice_of_a_two_way_form_is_explained_in_french(mappings):
     form = build(mappings, mode="bidirectional").params
-    assert set(form) == {"dry_run", "keys", "allow_deletes_once", "new_baseline"}
+    assert set(form) == {"dry_run", "full_refresh", "keys", "allow_deletes_once", "new_baseline"}
     assert "référence" in form.get_param("new_baseline").schema["title"]
     assert "ne rien supprimer" in form.get_param("new_baseline").description
 

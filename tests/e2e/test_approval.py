@@ -26,7 +26,7 @@ class Question:
 
     def open(self) -> dict[str, Any] | None:
         """The question as Airflow's page gets it; None while none is open."""
-        return self._work.api.question(self._work.dag_id, self.run_id, "approve")
+        return self._work.airflow.question(self._work.api, self._work.dag_id, self.run_id, "approve")
 
     def wait(self) -> dict[str, Any]:
         """Wait until it is open."""
@@ -53,11 +53,7 @@ class Question:
             database.execute("UPDATE hitl_detail SET assignees = '[]'")
 
     def answer_until(self, api: Api, done: Callable[[], bool], *, whoever: bool = False) -> None:
-        """Say yes each time that it is open, until something is so.
-
-        Airflow 3.3.2 takes an answer that comes within moments of the question for a task killed from outside, and tries the
-        task again: it asks anew.
-        """
+        """Say yes each time that it is open, until something is so."""
 
         def step() -> bool:
             if done():

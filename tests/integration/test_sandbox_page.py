@@ -31,6 +31,11 @@ def test_a_person_types_a_formula_and_sees_what_a_program_writes(tmp_path):
         cell.press("Enter")
         expect(cell).to_have_value("2")
         assert client.rows("demo", "Clients", "FORMULA") == [["id", "<b>"], ["001", "=1+1"]]
+        other = page.get_by_label("A2", exact=True)
+        other.click()
+        page.keyboard.type("0042")
+        other.press("Enter")
+        expect(other).to_have_value("42")
         client.put("demo", "Clients!A3", [["from a program"]])
         expect(page.get_by_label("A3", exact=True)).to_have_value("from a program")
         browser.close()

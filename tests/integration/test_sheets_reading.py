@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sheets_side import TAB, SheetsSide
+from sheets_side import TAB, SheetsSide, columns
 from sync_provider.connectors.base import ROW, ColumnRequest, ReadRequest
 from sync_provider.connectors.sheets import reading
 from sync_provider.core.errors import MappingError, SyncConnectionError, SyncDataError
@@ -243,16 +244,73 @@ def test_a_pattern_that_is_none_is_an_error_of_the_mapping(side: SheetsSide) -> 
 
 def test_a_renamed_tab_is_followed_by_its_number(side: SheetsSide, caplog: pytest.LogCaptureFixture) -> None:
     add_tabs(side)
-    connector = side.connector(sheet="Ventes 2023")
-    side.read(connector, code="string")
-    assert connector.found_tabs == {"Ventes 2023": 21}
+    seen: dict[str, int] = {}
+    memory = SimpleNamespace(number=seen.get, remember=seen.__setitem__)
+    side.read(side.connector(sheet="Ventes 2023", memory=memory), code="string")
+    assert seen == {"Ventes 2023": 21}
     change = {"updateSheetProperties": {"properties": {"sheetId": 21, "title": "Autre"}, "fields": "title"}}
     side.client.batch(side.book, change)
-    followed = side.connector(sheet="Ventes 2023", remembered=connector.found_tabs)
+    followed = side.connector(sheet="Ventes 2023", memory=memory)
     assert side.read(followed, code="string")[0] == [{"code": "Ventes 2023"}]
     assert "'Autre'" in caplog.text
     with pytest.raises(SyncDataError):
         side.read(side.connector(sheet="Ventes 2023"), code="string")
+
+
+# Named ranges
+
+
+def name_range(side: SheetsSide, name: str, **bounds: int) -> None:
+    item = {"name": name, "range": {"sheetId": 7, **bounds}}
+    side.client.batch(side.book, {"addNamedRange": {"namedRange": item}})
+
+
+def test_a_named_range_is_its_header_and_its_rows_and_nothing_beside_them(side: SheetsSide) -> None:
+    side.put(
+        ["code", "a title"],
+        ["x", "code", "name", "code"],
+        ["x", "a", "Anna", "z"],
+        ["x", "", "", "z"],
+        ["x", "b", "Bo", "z"],
+        ["x", "c", "below", "z"],
+    )
+    name_range(side, "People", startRowIndex=1, endRowIndex=5, startColumnIndex=1, endColumnIndex=3)
+    connector = side.connector(range="People", sheet_field="tab")
+    assert [(column.name, column.position) for column in connector.describe()[:2]] == [("code", "B"), ("name", "C")]
+    records, _ = side.read(connector, code="string", name="string", tab="string")
+    assert records == [{"code": "a", "name": "Anna", "tab": TAB}, {"code": "b", "name": "Bo", "tab": TAB}]
+    (batch,) = connector.read(ReadRequest(columns=(ColumnRequest(name="code", type=parse_type("integer")),)))
+    assert batch.records.column(ROW).to_pylist() == [3, 5]
+    with pytest.raises(SyncDataError, match="column 'z'"):
+        side.read(side.connector(range="People"), z="string")
+    assert connector.capabilities.modes == frozenset()
+
+
+def test_a_named_range_follows_its_cells_and_may_be_open(side: SheetsSide) -> None:
+    side.put(["code", "name", "other"], ["a", "Anna", "z"])
+    name_range(side, "People", startColumnIndex=0, endColumnIndex=2)
+    inserted = {"sheetId": 7, "dimension": "COLUMNS", "startIndex": 0, "endIndex": 1}
+    side.client.batch(side.book, {"insertDimension": {"range": inserted}})
+    side.put(["b", "Bo", "z"], at="B3")
+    records, _ = side.read(side.connector(range="People"), code="string", name="string")
+    assert records == [{"code": "a", "name": "Anna"}, {"code": "b", "name": "Bo"}]
+    assert {column.name for column in side.connector(range="People").describe()} == {"code", "name"}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_unknown_named_range_names_the_nearest(side: SheetsSide, there: bool) -> None:
+    if there:
+        name_range(side, "People", startRowIndex=1, endRowIndex=5, startColumnIndex=1, endColumnIndex=3)
+    with pytest.raises(SyncDataError, match="no named range 'Poeple'") as caught:
+        side.read(side.connector(range="Poeple"), code="string")
+    assert caught.value.code == "range_missing"
+    assert ("'People'" if there else "none at all") in (caught.value.hint or "")
+
+
+def test_nothing_is_written_through_a_named_range(side: SheetsSide) -> None:
+    name_range(side, "People", startRowIndex=1, endRowIndex=5, startColumnIndex=1, endColumnIndex=3)
+    with pytest.raises(MappingError, match="a named range can only be read"):
+        side.write(columns(code="string"), ("insert", {"code": "a"}, None), connector=side.connector(range="People"))
 
 
 # Blocks

@@ -208,3 +208,68 @@ def test_from_a_workbook(google):
     assert google.run()[0]["inserted"] == 2
     assert google.client.rows(google.book) == ROWS
     assert google.run()[0]["unchanged"] == 2, "a file is read each time"
+
+
+# Two-way
+
+
+@pytest.fixture
+def in_step(google: Google) -> Google:
+    """A sheet and a table of two records each that agree, and have been read so."""
+    google.client.put(google.book, "Sheet1!A1", ROWS)
+    fields = [
+        {"source": "code", "destination": "code"},
+        {"source": "amount", "destination": "amount", "type": "decimal(8,2)"},
+    ]
+    google.workspace.mapping(
+        mode="bidirectional", source=google.endpoint(), fields=fields, write=None, guards={"all_changed": "allow"}
+    )
+    assert google.run()[0]["inserted"] == 2
+    return google
+
+
+def test_two_sides_in_step_cost_one_request_of_the_sheet(in_step):
+    result, requests = in_step.run()
+    assert requests == [TOUCHED]
+    assert [result["sides"][side]["read"] for side in ("source", "destination")] == [2, 2]
+    assert (result["written"], result["unchanged"]) == (0, 4)
+    assert in_step.run()[1] == [TOUCHED], "a snapshot taken over is taken over again"
+
+
+def test_what_was_edited_in_the_table_reaches_a_sheet_that_was_not_read_again(in_step):
+    in_step.workspace.execute("UPDATE target SET amount = 7 WHERE code = 'a'")
+    result, requests = in_step.run()
+    assert result["sides"]["source"]["updated"] == 1
+    assert requests.count("sheets.spreadsheets.batchUpdate") == 1
+    assert in_step.client.rows(in_step.book)[1] == ["a", 7]
+    result, requests = in_step.run()
+    assert (result["written"], len(requests) > 1) == (0, True), "our own write is a change too: it is read once"
+    assert in_step.run()[1] == [TOUCHED]
+
+
+def test_an_edit_of_the_sheet_is_read(in_step):
+    in_step.client.put(in_step.book, "Sheet1!B2", [[9]])
+    assert in_step.run()[0]["sides"]["destination"]["updated"] == 1
+
+
+def test_another_mapping_and_a_snapshot_that_is_gone_read_the_sheet_again(in_step):
+    with in_step.workspace.environment() as env:
+        for path in env.store.list("staging"):
+            env.store.delete(path)
+    assert len(in_step.run()[1]) > 1
+    assert len(in_step.run(full_refresh=True)[1]) > 1
+    assert len(in_step.run()[1]) == 1
+
+
+def test_a_sheet_with_refused_records_is_read_each_time_and_tells_them(in_step):
+    in_step.client.put(in_step.book, "Sheet1!A4", [["c", "much"]])
+    for _ in range(2):
+        result, requests = in_step.run()
+        assert (result["rejected"], result["state"], len(requests) > 1) == (1, "partial", True)
+
+
+def test_a_sheet_that_changes_by_itself_is_always_read(in_step):
+    in_step.workspace.mapping(source=in_step.endpoint(always_read=True))
+    for _ in range(2):
+        result, requests = in_step.run()
+        assert (result["read"], len(requests) > 1) == (2, True)

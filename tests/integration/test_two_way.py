@@ -189,6 +189,17 @@ def test_a_deletion_waits_for_its_grace_and_a_record_that_comes_back_stays(pair:
     assert pair.file == "Code,Montant,Note,Remarque\n002,2.00,b,\n"
 
 
+def test_the_order_of_the_fields_is_no_edit(pair: Pair) -> None:
+    pair.file = "Code,Montant,Note,Remarque\n" + "".join(f"{n:03},{n}.00,n{n},\n" for n in range(30))
+    pair.run()
+    pair.declare(fields=[FIELDS[0], *reversed(FIELDS[1:])])
+    pair.replace("003,3.00,n3", "003,3.50,n3")
+    pair.execute("UPDATE target SET note = 'new' WHERE code = '004'")
+    result = pair.run()
+    assert (result["updated"], result["conflicts_open"]) == (2, 0)
+    pair.quiet()
+
+
 @pytest.mark.parametrize("how", ["lost", "damaged"])
 def test_without_its_baseline_a_run_is_cautious_and_says_so(pair: Pair, how: str) -> None:
     pair.declare(deletes="propagate")

@@ -97,6 +97,27 @@ def test_a_workbook_gives_a_mapping_with_its_header_row_and_types(project: Path)
     assert mapping.fields[1].type == "integer"
 
 
+def test_columns_of_a_workbook_that_cannot_be_told_apart_are_not_mapped(project: Path) -> None:
+    from openpyxl import Workbook
+
+    book = Workbook()
+    for row in (["Mois", "Montant", "Montant", "No"], ["janvier", 1, 2, 1.234], ["janvier", 3, "4,5", 2.345]):
+        book.active.append(row)
+    book.save(project / "a.xlsx")
+    text = sync("init", "a.xlsx", "--output", "a.yaml")
+    assert (text.exit_code, sync("lint", "a.yaml").exit_code) == (0, 0)
+    mapping = load_file(Path("a.yaml")).mapping
+    assert [(f.source, f.type) for f in mapping.fields] == [("Mois", "string"), ("No", "decimal(12,3)")]
+    assert mapping.key == ("no",)
+    assert "'Montant' stands there 2 times, in B1 and C1" in Path("a.yaml").read_text(encoding="utf-8")
+
+
+def test_two_columns_may_be_the_key_together(project: Path) -> None:
+    (project / "a.csv").write_text("city,year,n\nParis,2023,1\nParis,2024,1\nNice,2023,1\n", encoding="utf-8")
+    found = yaml.safe_load(sync("init", "a.csv").stdout)
+    assert (found["key"], found["write"]) == (["city", "year"], "upsert")
+
+
 def test_a_table_gives_an_export_with_the_databases_types(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with sqlite3.connect(project / "shop.db") as database:
         database.execute("CREATE TABLE products (ref TEXT PRIMARY KEY, stock INTEGER, price NUMERIC(10,2))")

@@ -12,6 +12,8 @@ from excel_files import RELATIONS, archive, read
 from hypothesis import given
 from hypothesis import strategies as st
 from sync_provider.connectors.files import excel_legacy_scan
+from sync_provider.connectors.files.inspect_workbook import inspect_workbook
+from sync_provider.connectors.files.root import FileRoot
 from sync_provider.core.errors import SyncDataError, SyncError
 
 XLS = zlib.decompress(
@@ -153,6 +155,25 @@ def test_an_ods_workbook_gives_values_and_error_cells(tmp_path: Path) -> None:
     found = read(tmp_path, ODS, {"k": "string", "v": "double"}, path="book.ods")
     assert [(row["k"], row["v"], row["__row"]) for row in found.rows] == [("a", "1.5", 5)]
     assert [(r.rule, r.where.cell, r.value) for r in found.rejections] == [("error_cell", "B6", "#N/A")]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "header_row", "types"),
+    [
+        ("book.xls", XLS, 2, ["string", "decimal(12,1)", "boolean", "date", "timestamp", "string"]),
+        ("book.xlsb", XLSB, 1, ["string", "decimal(12,1)"]),
+        ("book.ods", ODS, 1, ["string", "decimal(12,1)"]),
+    ],
+)
+def test_they_are_inspected_as_the_newer_ones_are(
+    tmp_path: Path, name: str, data: bytes, header_row: int, types: list[str]
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    root = FileRoot(str(tmp_path))
+    found = inspect_workbook(root, root.resolve(name)).sheet
+    assert found.findings["header_row"].value == header_row
+    assert [column.type for column in found.columns] == types
+    assert any("whose formula failed" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(

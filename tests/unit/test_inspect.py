@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from sync_provider.connectors.base import ColumnRequest, ReadRequest
 from sync_provider.connectors.files import inspect as inspect_module
 from sync_provider.connectors.files.csv_connector import CsvConnector
-from sync_provider.connectors.files.inspect import destination_names, inspect_csv, inspect_file
+from sync_provider.connectors.files.inspect import inspect_csv, inspect_file
+from sync_provider.connectors.files.inspect_yaml import destination_names
 from sync_provider.connectors.files.root import FileRoot
 from sync_provider.core.endpoints import CsvEndpoint
 from sync_provider.core.errors import SyncDataError, SyncError

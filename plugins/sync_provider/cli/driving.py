@@ -43,7 +43,11 @@ def part_options(command: F) -> F:
         click.option("--limit", type=click.IntRange(min=1), help="At most this many records."),
         click.option("--until", metavar="VALUE", help="Only records before this value of the cursor."),
         click.option("--since", metavar="VALUE", help="Only records from this value of the cursor on."),
-        click.option("--full-refresh", is_flag=True, help="Ignore the stored cursor and the files already read."),
+        click.option(
+            "--full-refresh",
+            is_flag=True,
+            help="Ignore the stored cursor, the files already read and the versions of spreadsheets.",
+        ),
     ):
         command = option(command)
     return command

@@ -102,6 +102,13 @@ def _print_summary(summary: dict[str, Any]) -> None:
     click.echo("\n" + ", ".join(f"{name} {number(count)}" for name, count in flat.items()))
 
 
+def _without_id(drive: Drive) -> dict[str, int]:
+    """Side → rows that have no id yet, which no plan can name; sides without such rows are left out."""
+    phases = {side: f"snapshot_{side}" for side in SIDES} if drive.ctx.mapping.two_way else {"source": "extract"}
+    counted = {side: int(drive.ctx.artifact(name)["without_id"]) for side, name in phases.items()}
+    return {side: count for side, count in counted.items() if count}
+
+
 def _conflicts(drive: Drive) -> list[LoggedConflict]:
     if not drive.ctx.mapping.two_way:
         return []
@@ -119,6 +126,7 @@ def _print_document(drive: Drive, stopped: list[Trip]) -> None:
         "write": None if drive.ctx.mapping.two_way else drive.ctx.mapping.write,
         "digest": drive.ctx.artifact("plan")["digest"],
         "summary": _summary(drive),
+        "without_id": _without_id(drive),
         "trips": [trip.as_dict() for trip in stopped],
         "conflicts": [conflict.as_dict() for conflict in _conflicts(drive)],
         "phases": drive.phases,
@@ -132,6 +140,8 @@ def _print_document(drive: Drive, stopped: list[Trip]) -> None:
 
 
 def _print_text(drive: Drive, stopped: list[Trip], *, limit: int | None) -> None:
+    from sync_provider.engine.identity import NONE_YET
+
     mapping, summary = drive.ctx.mapping, _summary(drive)
     what = f"{_place(mapping.source)} ↔ " if mapping.two_way else f"{mapping.write} into "
     click.echo(f"{mapping.id}: {what}{_place(mapping.destination)}\n")
@@ -153,6 +163,8 @@ def _print_text(drive: Drive, stopped: list[Trip], *, limit: int | None) -> None
     click.echo(
         f"\nPlan {drive.ctx.artifact('plan')['digest'][:12]}; airflow-sync apply {drive.ctx.id} writes exactly this."
     )
+    for side, waiting in _without_id(drive).items():
+        click.echo(f"\n{number(waiting)} rows of the {side} {NONE_YET}.")
     if summary["rejected"]:
         click.echo(f"\nRejected records: airflow-sync rejects list --run {drive.ctx.id}")
     for trip in stopped:

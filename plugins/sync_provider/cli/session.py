@@ -31,6 +31,8 @@ FAILED_RETRY_MAY_HELP = 3
 FAILED = 4
 WAITS_FOR_A_PERSON = 7
 
+_PATIENCE_S = 15.0  # longest wait in all for a system that a person at a terminal asks about
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -91,9 +93,9 @@ class Session:
         from sync_provider.engine.clock import SystemClock
         from sync_provider.engine.environment import Shared
 
-        clock, total_wait_s = SystemClock(), Shared().total_wait_s
-        budget = RequestBudget(LocalGrants(clock), clock, quotas_for(self.settings), total_wait_s)
-        return Shared(budget=budget, total_wait_s=total_wait_s)
+        clock = SystemClock()
+        budget = RequestBudget(LocalGrants(clock), clock, quotas_for(self.settings), _PATIENCE_S)
+        return Shared(budget=budget, total_wait_s=_PATIENCE_S)
 
     @contextmanager
     def environment(

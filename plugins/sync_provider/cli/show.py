@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -91,10 +91,20 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Seq
     if sys.stdout.isatty():
         _draw(headers, rows, numbers)
         return
+    for line in table_lines(headers, rows, numbers=numbers):
+        click.echo(line)
+
+
+def table_lines(headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> Iterator[str]:
+    """The lines of a plain table.
+
+    >>> list(table_lines(["name", "n"], [["a", "12"]], numbers=[1]))
+    ['name   n', 'a     12']
+    """
     widths = [max(len(row[at]) for row in [headers, *rows]) for at in range(len(headers))]
     for row in [headers, *rows]:
         cells = [c.rjust(w) if at in numbers else c.ljust(w) for at, (c, w) in enumerate(zip(row, widths, strict=True))]
-        click.echo("  ".join(cells).rstrip())
+        yield "  ".join(cells).rstrip()
 
 
 def _draw(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> None:

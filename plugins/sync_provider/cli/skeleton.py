@@ -5,24 +5,28 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sync_provider.cli.sample import read_sample
-from sync_provider.connectors.files.inspect import OPEN, destination_names, inspect_file
+from sync_provider.cli.sample import Readable, likely_key, read_sample
+from sync_provider.connectors.files.inspect import Inspection, inspect_file
+from sync_provider.connectors.files.inspect_cells import SheetInspection
+from sync_provider.connectors.files.inspect_workbook import inspect_workbook
+from sync_provider.connectors.files.inspect_yaml import OPEN, destination_names, scalar
 from sync_provider.connectors.files.root import FileRoot
-from sync_provider.core.endpoints import CsvEndpoint, Endpoint, ExcelEndpoint, SqlEndpoint
+from sync_provider.core.endpoints import CsvEndpoint, Endpoint, ExcelEndpoint, GoogleSheetsEndpoint, SqlEndpoint
 from sync_provider.core.errors import MappingError, MappingErrors, SyncDataError, SyncError, Where
 from sync_provider.core.mapping_text import parse_mapping
 from sync_provider.engine.clock import SystemClock
 
 if TYPE_CHECKING:
     from sync_provider.connectors.base import Connector
+    from sync_provider.connectors.sheets.inspecting import TabInspection
     from sync_provider.core.mapping import Mapping
 
 SAMPLE_RECORDS = 1_000
-_HEADER_ROWS = 10
 
 _FRAME = """\
 # yaml-language-server: $schema=./mapping.schema.json
@@ -86,13 +90,8 @@ def from_csv(path: Path, files_root: str, mapping_id: str | None) -> Skeleton:
     root = FileRoot(str(path.parent))
     found = inspect_file(root, root.resolve(path.name))
     name, note = _below(path, files_root)
-    source, _, fields = replace(found, file=name).as_yaml().partition("fields:\n")
-    pieces = _Pieces(path.name, note + source, f"fields:\n{fields}", destination_names([c.name for c in found.columns]))
-    return _assemble(
-        pieces,
-        mapping_id or _id(path.stem),
-        lambda mapping: _open_file(root, mapping.source, path.name),
-    )
+    pieces = _pieces(path.name, replace(found, file=name), note)
+    return _assemble(pieces, mapping_id or _id(path.stem), lambda mapping: open_file(root, mapping.source, path.name))
 
 
 def from_workbook(
@@ -104,22 +103,29 @@ def from_workbook(
         SyncDataError: it is no workbook, has no such sheet, or the sheet no header.
     """
     root = FileRoot(str(path.parent))
-    endpoint = ExcelEndpoint(type="excel", path=path.name, sheet=0 if sheet is None else sheet)
-    endpoint = endpoint.model_copy(update={"header_row": header_row or _header_row(root, endpoint)})
+    found = inspect_workbook(root, root.resolve(path.name), sheet=sheet, header_row=header_row).sheet
     name, note = _below(path, files_root)
-    with _open_file(root, endpoint, path.name) as connector:
-        columns = _typed(connector)
-    if not columns:
-        raise SyncDataError("this sheet has no header", where=Where(file=str(path), sheet=sheet), code="excel_empty")
-    source = [
-        "source:",
-        "  type: excel",
-        f"  path: {_text(name)}",
-        f"  sheet: {_text(endpoint.sheet)}".ljust(37) + "# name, 0-based number or /regular expression/",
-        f"  header_row: {endpoint.header_row}".ljust(37) + ("" if header_row else "# check"),
-    ]
-    pieces = _pieces(path.name, note + "\n".join(source) + "\n", columns)
-    return _assemble(pieces, mapping_id or _id(path.stem), lambda mapping: _open_file(root, mapping.source, path.name))
+    _need_columns(found, Where(file=str(path), sheet=found.source["sheet"]))
+    pieces = _pieces(path.name, replace(found, source={**found.source, "path": name}), note)
+    return _assemble(pieces, mapping_id or _id(path.stem), lambda mapping: open_file(root, mapping.source, path.name))
+
+
+def from_tab(tab: TabInspection, mapping_id: str | None) -> Skeleton:
+    """From a tab of a Google spreadsheet, which has been inspected.
+
+    Raises:
+        SyncDataError: the tab has no header.
+    """
+    title = tab.tab.title
+    _need_columns(tab.sheet, Where(endpoint=f"spreadsheet {tab.book.id}", sheet=title))
+    pieces = _pieces(f"the tab {json.dumps(title, ensure_ascii=False)} of a spreadsheet", tab.sheet)
+    return _assemble(pieces, mapping_id or _id(title), lambda mapping: open_tab(tab, mapping.source))
+
+
+def open_tab(tab: TabInspection, endpoint: Endpoint) -> AbstractContextManager[Readable]:
+    """The first rows of the tab, as the endpoint says that they are read."""
+    assert isinstance(endpoint, GoogleSheetsEndpoint)
+    return nullcontext(tab.as_read_by(endpoint))
 
 
 def from_table(
@@ -142,7 +148,20 @@ def from_table(
             code="table_missing",
         )
     source = f"source:\n  type: sql\n  connection: {connection}\n  table: {_text(table)}\n"
-    pieces = replace(_pieces(f"table {table}", source, columns), into=_INTO_A_FILE, mode="export", write="replace")
+    names = destination_names([name for name, _ in columns])
+    lines = [
+        f"  - {{source: {_text(name)}, destination: {scalar(to)}, type: {_text(kind)}}}"
+        for (name, kind), to in zip(columns, names, strict=True)
+    ]
+    pieces = _Pieces(
+        f"table {table}",
+        source,
+        "\n".join(["fields:", *lines, ""]),
+        names,
+        _INTO_A_FILE,
+        mode="export",
+        write="replace",
+    )
     return _assemble(pieces, mapping_id or _id(table), lambda _: connect(endpoint))
 
 
@@ -159,22 +178,30 @@ class _Pieces:
     write: str = "upsert"
 
 
-def _pieces(origin: str, source: str, columns: Sequence[tuple[str, str]]) -> _Pieces:
-    names = destination_names([name for name, _ in columns])
-    lines = [
-        f"  - {{source: {_text(name)}, destination: {to}, type: {_text(kind)}}}"
-        for (name, kind), to in zip(columns, names, strict=True)
-    ]
-    return _Pieces(origin, source, "\n".join(["fields:", *lines, ""]), names)
+def _pieces(origin: str, found: Inspection | SheetInspection, note: str = "") -> _Pieces:
+    source, _, fields = found.as_yaml().partition("fields:\n")
+    return _Pieces(origin, note + source, f"fields:\n{fields}", destination_names([c.name for c in found.columns]))
 
 
-def _assemble(pieces: _Pieces, mapping_id: str, open_source: Callable[[Mapping], Connector]) -> Skeleton:
+def _need_columns(found: SheetInspection, where: Where) -> None:
+    if not found.columns:
+        raise SyncDataError(
+            "this sheet has no header",
+            where=where,
+            hint="Write the column names above the records, or tell their row with --header-row.",
+            code="sheet_empty",
+        )
+
+
+def _assemble(
+    pieces: _Pieces, mapping_id: str, open_source: Callable[[Mapping], AbstractContextManager[Readable]]
+) -> Skeleton:
     """Put the parts together, with the first field as the key; then look for a better one in the records themselves."""
 
     def text(key: str, write: str) -> str:
         return _FRAME.format(
             origin=pieces.origin,
-            id=mapping_id,
+            id=scalar(mapping_id),
             mode=pieces.mode,
             source=pieces.source,
             destination=pieces.into.format(table=mapping_id, file=f"{mapping_id}.csv"),
@@ -183,10 +210,10 @@ def _assemble(pieces: _Pieces, mapping_id: str, open_source: Callable[[Mapping],
             write=write,
         )
 
-    def keyed(name: str, why: str) -> str:
-        return text(f"key: [{name}]".ljust(37) + f"# check: {why}", pieces.write)
+    def keyed(names: Sequence[str], why: str) -> str:
+        return text(f"key: [{', '.join(map(scalar, names))}]".ljust(37) + f"# check: {why}", pieces.write)
 
-    draft = keyed(pieces.names[0], "what identifies a record? this is only the first field")
+    draft = keyed(pieces.names[:1], "what identifies a record? this is only the first field")
     undecided = len(re.findall(rf": {OPEN}(?=\s)", draft))
     try:
         mapping = parse_mapping(draft, file=mapping_id)
@@ -201,25 +228,16 @@ def _assemble(pieces: _Pieces, mapping_id: str, open_source: Callable[[Mapping],
         raise
     except SyncError:
         return Skeleton(mapping_id, draft, undecided)
-    if name := _identifying(sample.columns, sample.rows):
+    if key := likely_key(sample, {f.destination: f.type for f in mapping.fields}):
         seen = f"its values differ in the first {len(sample.rows):,} records"
-        return Skeleton(mapping_id, keyed(name, seen), undecided)
+        return Skeleton(mapping_id, keyed(key, seen), undecided)
     if pieces.write == "replace":
         return Skeleton(mapping_id, text("key: []", "replace"), undecided)
-    none = "# check: no field alone identifies a record; name those that do together, then write: upsert"
+    none = "# check: neither one field nor two identify a record; name those that do, then write: upsert"
     return Skeleton(mapping_id, text(f"key: []  {none}", "append"), undecided)
 
 
-def _identifying(columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> str | None:
-    """The first column in which every record has a value, and each another."""
-    for at, name in enumerate(columns):
-        values = [row[at] for row in rows]
-        if rows and None not in values and len(set(values)) == len(values):
-            return name
-    return None
-
-
-def _open_file(root: FileRoot, endpoint: Endpoint, name: str) -> Connector:
+def open_file(root: FileRoot, endpoint: Endpoint, name: str) -> Connector:
     """The file where it lies now, whatever path the mapping will give it."""
     here = endpoint.model_copy(update={"path": name})
     if isinstance(here, CsvEndpoint):
@@ -230,42 +248,6 @@ def _open_file(root: FileRoot, endpoint: Endpoint, name: str) -> Connector:
 
     assert isinstance(here, ExcelEndpoint)
     return ExcelConnector(here, root, SystemClock())
-
-
-def _header_row(root: FileRoot, endpoint: ExcelEndpoint) -> int:
-    """The row among the first ten that names the most columns; the first of equals."""
-    widths = {}
-    for row in range(1, _HEADER_ROWS + 1):
-        with _open_file(root, endpoint.model_copy(update={"header_row": row}), endpoint.path) as connector:
-            try:
-                widths[row] = len(connector.describe())
-            except SyncDataError:  # a row of values may name a column twice: then it is no header
-                widths[row] = 0
-    return max(widths, key=lambda row: (widths[row], -row))
-
-
-def _typed(connector: Connector) -> list[tuple[str, str]]:
-    """Columns of a sheet with the types that all values of the first records have."""
-    import pyarrow as pa
-
-    from sync_provider.connectors.base import ROW, ReadRequest
-    from sync_provider.connectors.files.inspect_types import find_types
-
-    names = [column.name for column in connector.describe()]
-    batches = [raw.records for raw in connector.read(ReadRequest(limit=SAMPLE_RECORDS))]
-    if not batches:
-        return [(name, "string") for name in names]
-    table = pa.Table.from_batches(batches).combine_chunks()
-    arrays = [_as_array(table.column(name)) for name in names]
-    types = find_types(names, arrays, _as_array(table.column(ROW)))
-    # Cells have types of their own: what texts do not decide is left as text, which is never wrong.
-    return [(column.name, column.type) for column in types.columns]
-
-
-def _as_array(column: Any) -> Any:
-    import pyarrow as pa
-
-    return pa.concat_arrays(column.chunks) if column.num_chunks != 1 else column.chunk(0)
 
 
 def _below(path: Path, files_root: str) -> tuple[str, str]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from sync_provider.cli.probes import probe_line, probes_exit
 from sync_provider.cli.sample import Sample, read_sample
-from sync_provider.cli.session import FAILED, FAILED_RETRY_MAY_HELP, Session, common_options, exit_code, pass_session
+from sync_provider.cli.session import Session, common_options, exit_code, pass_session
 from sync_provider.cli.show import number, table, value
 from sync_provider.connectors.base import Probe
 from sync_provider.core.errors import SyncError
@@ -30,17 +31,10 @@ def test(session: Session, mapping_id: str, rows: int) -> None:
     Changes nothing. Exits with 3 if trying again may help, with 4 if not.
     """
     mapping = session.mapping(mapping_id).mapping
-    code, sides = 0, {}
-    for side in ("source", "destination"):
-        sides[side], worst = _probe(session, mapping, side)
-        code = max(code, worst)
-    sample, problem = None, None
-    if rows and all(probe.ok for probe in sides["source"]):
-        try:
-            with session.connect(mapping.source) as source:
-                sample = read_sample(source, mapping, rows)
-        except SyncError as error:
-            problem, code = error, max(code, exit_code(error))
+    source, sample, problem = _test(session, mapping, "source", rows)
+    destination, _, _ = _test(session, mapping, "destination", 0)
+    sides: dict[str, list[Probe]] = {"source": source, "destination": destination}
+    code = max(probes_exit(source), probes_exit(destination), exit_code(problem) if problem else 0)
     if session.as_json:
         data = {
             "mapping": mapping.id,
@@ -55,29 +49,33 @@ def test(session: Session, mapping_id: str, rows: int) -> None:
         raise click.exceptions.Exit(code)
 
 
-def _probe(session: Session, mapping: Mapping, side: Side) -> tuple[list[Probe], int]:
-    """What testing one side gave, and the exit code that follows from it."""
+def _test(
+    session: Session, mapping: Mapping, side: Side, rows: int
+) -> tuple[list[Probe], Sample | None, SyncError | None]:
+    """What testing one side gave, and where all is well its first records, or why they cannot be read."""
     there = side == "destination"
-    write = there or mapping.two_way
     columns = [f.destination if there else f.source for f in mapping.fields if there or not f.optional]
     try:
-        with session.connect(mapping.endpoint(side)) as connector:
-            probes = connector.test(list(dict.fromkeys(columns)), write=write)
+        connector = session.connect(mapping.endpoint(side))
     except SyncError as error:
-        return [Probe(aspect="connect", ok=False, detail=error.message, hint=error.hint)], exit_code(error)
-    failed = [probe.aspect for probe in probes if not probe.ok]
-    if not failed:
-        return probes, 0
-    return probes, FAILED_RETRY_MAY_HELP if failed == ["reach"] else FAILED
+        return [Probe.failed("connect", error)], None, None
+    with connector:
+        try:
+            probes = connector.test(list(dict.fromkeys(columns)), write=there or mapping.two_way)
+        except SyncError as error:
+            return [Probe.failed("connect", error)], None, None
+        if not rows or not all(probe.ok for probe in probes):
+            return probes, None, None
+        try:
+            return probes, read_sample(connector, mapping, rows), None
+        except SyncError as error:
+            return probes, None, error
 
 
 def _print(sides: dict[str, list[Probe]], sample: Sample | None, problem: SyncError | None) -> None:
     for side, probes in sides.items():
         for probe in probes:
-            hint = f". {probe.hint}" if probe.hint and not probe.ok else ""
-            click.echo(
-                f"{side:<11} {probe.aspect:<12} {'ok' if probe.ok else 'FAILED':<6}  {probe.detail.rstrip('.')}{hint}"
-            )
+            click.echo(f"{side:<11} {probe_line(probe)}")
     if problem is not None:
         click.echo(f"\nThe source cannot be read: {problem}", err=True)
     if sample is None:
@@ -86,5 +84,9 @@ def _print(sides: dict[str, list[Probe]], sample: Sample | None, problem: SyncEr
     table(sample.columns, [[value(text) for text in row] for row in sample.rows])
     if sample.filtered:
         click.echo(f"\n{number(sample.filtered)} of the first {number(sample.read)} records left out by the filter")
+    if sample.without_id:
+        from sync_provider.engine.identity import NONE_YET
+
+        click.echo(f"\n{number(sample.without_id)} of the first {number(sample.read)} records {NONE_YET}")
     for reason in sample.refused:
         click.echo(f"rejected: {value(reason, whole=True)}")

@@ -20,6 +20,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
+from sync_provider.core.errors import SyncError
 from sync_provider.core.report import Rejection
 from sync_provider.core.schema import LogicalType
 
@@ -230,12 +231,23 @@ class ColumnInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """Outcome of testing one aspect: ``reach``, ``authenticate``, ``read``, ``write`` or ``header``."""
+    """Outcome of testing one aspect: ``reach``, ``authenticate``, ``read``, ``write`` or ``header``.
+
+    ``retryable``: it failed, and trying again unchanged may help.
+    """
 
     aspect: str
     ok: bool
     detail: str
     hint: str | None = None
+    retryable: bool = False
+
+    @classmethod
+    def failed(cls, aspect: str, error: SyncError) -> Probe:
+        """The outcome of an aspect whose test ended in an error."""
+        place = str(error.where)
+        detail = f"{place}: {error.message}" if place else error.message
+        return cls(aspect=aspect, ok=False, detail=detail, hint=error.hint, retryable=error.retryable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,6 +308,33 @@ class Connector(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
+
+
+@runtime_checkable
+class Identifying(Protocol):
+    """A connector whose endpoint may declare an ``id_column``: rows without a key of their own are given ids, once.
+
+    `Connector.read` gives null in this column for rows that have no id (yet), and for all where the column is not there.
+    """
+
+    def lacks_ids(self, columns: Sequence[ColumnRequest]) -> bool:
+        """Whether the column is missing, or a row that holds something in one of these columns has no id; changes nothing."""
+        ...
+
+    def give_ids(self, columns: Sequence[ColumnRequest], fence: Callable[[], None]) -> int:
+        """Add the column where it is missing, and give such rows ids; compared right before, read back after. Asks for new tokens after.
+
+        Args:
+            columns: as they will be asked for, the id column among them.
+            fence: called immediately before each write; raises if our lease was lost.
+
+        Returns:
+            How many rows were given one. Rows that others kept moving meanwhile may still have none.
+
+        Raises:
+            SyncDataError: one of the columns is missing or stands there twice; nothing was written.
+        """
+        ...
 
 
 class Clock(Protocol):

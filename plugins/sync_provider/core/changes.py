@@ -28,7 +28,7 @@ class RunParams:
 
     Args:
         dry_run: stop after the plan; write nothing.
-        full_refresh: ignore the cursor and the files already read; the cursor still only moves forward.
+        full_refresh: ignore the cursor, the files already read and the versions of spreadsheets; the cursor still only moves forward.
         since: read records at or after this cursor value (canonical text); overrides the stored cursor.
         until: read records before this cursor value.
         limit: at most this many records, > 0.

@@ -115,8 +115,12 @@ class GoogleSheetsEndpoint(Model):
     """The id in the spreadsheet's address, or the whole address."""
     sheet: str | int | SheetGid = 0
     """Title, 0-based index, `{gid: 123}`, or for reading `/regular expression/`: all tabs whose whole title matches. A tab named by its title is followed by its number when it is renamed."""
+    range: Text | None = None
+    """Reading: name of a named range, instead of `sheet`. Its first row is the header, its other rows are the records; what stands beside it is not read."""
     header_row: int = Field(default=1, ge=1)
     """1-based row that holds the column names."""
+    id_column: Text | None = None
+    """Where rows have no key of their own: header of a column of ids, which is added to the tab and protected; each row gets an id when it is first read. The mapping's `key` is this column's field. For a source, and for either side of a two-way integration."""
     sheet_field: Text | None = None
     """Adds a source column of this name that holds the tab's title."""
     decimal: Literal[".", ","] = "."
@@ -125,8 +129,19 @@ class GoogleSheetsEndpoint(Model):
     """Order of the parts of *text* cells found in date fields; date cells need none."""
     create: bool = True
     """Writing: create the tab, with a frozen header, when it does not exist."""
+    always_read: bool = False
+    """Read the tab even if Drive says that the spreadsheet has not changed: for formulas that change by themselves (`NOW`, `IMPORTRANGE`…)."""
     rejects_tab: Text | None = None
     """Source of a one-way integration: title of a tab that shows its refused records with the reason; what people correct there is replayed by the next run."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> GoogleSheetsEndpoint:
+        if self.range is not None:
+            if "sheet" in self.model_fields_set:
+                raise ValueError("give either sheet or range")
+            if "header_row" in self.model_fields_set:
+                raise ValueError("the header of a named range is its first row; leave header_row out")
+        return self
 
 
 class SheetGid(Model):

@@ -274,6 +274,10 @@ class Mapping(Model):
     def endpoint(self, side: Literal["source", "destination"]) -> Endpoint:
         return self.source if side == "source" else self.destination
 
+    def id_column(self, side: Literal["source", "destination"]) -> str | None:
+        """A side's own name of the column in which its rows are given ids; None where they have keys of their own."""
+        return getattr(self.endpoint(side), "id_column", None)
+
     @model_validator(mode="after")
     def _consistent(self) -> Mapping:
         from sync_provider.core.mapping_checks import inconsistencies  # imported late: it knows this module

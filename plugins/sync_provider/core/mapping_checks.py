@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from sync_provider.core.conflicts import SIDES, Side
 from sync_provider.core.endpoints import FileEndpoint
 from sync_provider.core.mapping import Conflicts, FieldMapping, Mapping
 from sync_provider.core.yaml_text import KeyPath
@@ -14,7 +15,14 @@ Problems = list[tuple[KeyPath, str]]
 def inconsistencies(mapping: Mapping) -> Problems:
     """Everything about a mapping that no single key is to blame for."""
     by_mode = _two_way_problems if mapping.two_way else _one_way_problems
-    return [*_field_problems(mapping), *_key_problems(mapping), *_endpoint_problems(mapping), *by_mode(mapping)]
+    return [
+        *_field_problems(mapping),
+        *_key_problems(mapping),
+        *_endpoint_problems(mapping),
+        *_range_problems(mapping),
+        *(problem for side in SIDES for problem in _id_problems(mapping, side)),
+        *by_mode(mapping),
+    ]
 
 
 def _field_problems(mapping: Mapping) -> Problems:
@@ -60,6 +68,53 @@ def _endpoint_problems(mapping: Mapping) -> Problems:
         found.append((("destination", "query"), "a query can only be read; give the table to write to"))
     if "*" in str(getattr(mapping.destination, "path", "")):
         found.append((("destination", "path"), "a pattern can only be read; give one file to write to"))
+    return found
+
+
+def _range_problems(mapping: Mapping) -> Problems:
+    """A named range has an end, which new records would have to move."""
+    found: Problems = []
+    for side in SIDES:
+        if getattr(mapping.endpoint(side), "range", None) is None:
+            continue
+        if side == "destination" or mapping.two_way:
+            found.append(((side, "range"), "a named range can only be read; give the sheet to write to"))
+        elif mapping.id_column(side) is not None:
+            found.append(((side, "id_column"), "a named range can only be read, and no ids be written; give its sheet"))
+    return found
+
+
+def _id_problems(mapping: Mapping, side: Side) -> Problems:
+    """An id column is the whole key, and holds ids as they are."""
+    column = mapping.id_column(side)
+    if column is None:
+        return []
+    place = (side, "id_column")
+    if side == "destination" and not mapping.two_way:
+        return [(place, "rows of a destination have the key of their source; ids are given at the source")]
+    fields = [f for f in mapping.fields if (f.source if side == "source" else f.destination) == column]
+    if len(fields) != 1:
+        return [
+            (
+                place,
+                f"map {column!r} by exactly one field: it is the key" if not fields else f"{column!r} is mapped twice",
+            )
+        ]
+    (field,) = fields
+    found: Problems = []
+    if mapping.key != (field.destination,):
+        found.append(
+            (("key",), f"rows are known by their id alone: with {side}.id_column, key must be [{field.destination}]")
+        )
+    at = ("fields", mapping.fields.index(field))
+    if field.logical_type.kind != "string":
+        found.append(((*at, "type"), f"{column!r} holds ids, which are texts; its type must be string"))
+    if field.to_destination is not None and not mapping.two_way:
+        found.append(((*at, "to_destination"), "an id travels as it is"))
+    if field.optional:
+        found.append(((*at, "optional"), "the column is added where it is missing; leave this out"))
+    if len(mapping.fields) == 1:
+        found.append((("fields",), "only the id is mapped; map what its rows hold too"))
     return found
 
 

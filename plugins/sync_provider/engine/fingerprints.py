@@ -58,7 +58,8 @@ class Fingerprints:
     """
 
     def __init__(self, fields: dict[str, LogicalType], key: Sequence[str]) -> None:
-        self._fields, self._key = fields, tuple(key)
+        # Sorted: kept fingerprints outlast the order in which a mapping names its fields.
+        self._fields, self._key = dict(sorted(fields.items())), tuple(key)
         self._scratch = Scratch()
         self.db: Any = self._scratch.db
 

@@ -19,6 +19,7 @@ from sync_provider.core.report import Rejection
 from sync_provider.engine import gx_session
 from sync_provider.engine.coordinates import record_place
 from sync_provider.engine.data_docs import observed_text, render
+from sync_provider.engine.identity import copied_hint
 from sync_provider.engine.quality_forms import Form, Rule, rule_for, to_pandas
 from sync_provider.engine.scratch import Scratch, quote
 
@@ -272,6 +273,8 @@ def _rejections(
             columns = columns_of(first.expectation)
             parts = [texts[name] for name in mapping.key]
             rest = f" and {len(more)} more rules" if more else ""
+            if first.derived and first.expectation.type in UNIQUE and (hint := copied_hint(mapping, "source")):
+                rest += f". {hint}"
             yield Rejection(
                 rule=first.expectation.type,
                 field=columns[0] if len(columns) == 1 else None,

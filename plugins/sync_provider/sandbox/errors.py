@@ -90,7 +90,9 @@ def forbidden(
     details = None
     if reason:
         details = [{"@type": _ERROR_INFO, "reason": reason, "domain": "googleapis.com", "metadata": metadata}]
-    return ApiError(403, message, details=details, reason="forbidden")
+    return ApiError(
+        403, message, details=details, reason="accessNotConfigured" if reason == "SERVICE_DISABLED" else "forbidden"
+    )
 
 
 def quota_exceeded(kind: str, per_user: bool, limit: int, project: str) -> ApiError:

@@ -77,7 +77,7 @@ class CsvConnector:
         try:
             files = [] if write and not self._root.exists(self._location) else self._select(frozenset()).files
         except SyncError as error:
-            return [Probe(aspect="reach", ok=False, detail=error.message, hint=error.hint)]
+            return [Probe.failed("reach", error)]
         probes = [Probe(aspect="reach", ok=True, detail=f"{len(files)} file(s) match {self._endpoint.path}")]
         wanted = [ColumnRequest(name=name, type=_STRING) for name in columns]
         try:
@@ -85,7 +85,7 @@ class CsvConnector:
             probes.append(Probe(aspect="header", ok=True, detail=f"{len(columns)} column(s) found"))
         except SyncError as error:
             aspect = "header" if isinstance(error, SyncDataError) else "read"
-            probes.append(Probe(aspect=aspect, ok=False, detail=str(error), hint=error.hint))
+            probes.append(Probe.failed(aspect, error))
         if write:
             probes.append(self._root.probe_write(self._location))
         return probes

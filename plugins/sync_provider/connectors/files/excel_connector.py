@@ -76,7 +76,7 @@ class ExcelConnector:
         try:
             files = [] if write and not self._root.exists(self._location) else self._select(frozenset()).files
         except SyncError as error:
-            return [Probe(aspect="reach", ok=False, detail=error.message, hint=error.hint)]
+            return [Probe.failed("reach", error)]
         probes = [Probe(aspect="reach", ok=True, detail=f"{len(files)} file(s) match {self._endpoint.path}")]
         request = ReadRequest(columns=tuple(ColumnRequest(name=name, type=STRING) for name in columns))
         try:
@@ -88,7 +88,7 @@ class ExcelConnector:
             # The writer adds a sheet that is not there yet, and the header of an empty one.
             if not (write and error.code in ("sheet_missing", "sheet_empty")):
                 aspect = "header" if isinstance(error, SyncDataError) else "read"
-                probes.append(Probe(aspect=aspect, ok=False, detail=str(error), hint=error.hint))
+                probes.append(Probe.failed(aspect, error))
         if write:
             probes.append(self._root.probe_write(self._location))
         return probes

@@ -154,6 +154,13 @@ class LegacyChunk:
             texts[index] = text
         return Column(pa.array(texts, pa.string()), np.array(sorted(errors), np.int64), np.zeros(0, np.int64))
 
+    def text_rows(self, column: int) -> Ints:
+        """See `excel_sheets.Chunk.text_rows`."""
+        at = column - self.shift
+        return np.array(
+            [index for index, row in enumerate(self.rows) if 0 <= at < len(row) and isinstance(row[at], str)], np.int64
+        )
+
     def _text(self, value: Any, logical: LogicalType, verbatim: bool) -> str | None:
         if isinstance(value, str):
             if value == "":

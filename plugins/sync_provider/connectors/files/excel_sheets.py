@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol, TypeVar, cast
 import numpy as np
 
 from sync_provider.connectors.files.excel_guard import Package, file_format
-from sync_provider.connectors.files.excel_scan import Ints, IrregularError, Rows, scan_rows
+from sync_provider.connectors.files.excel_scan import INLINE, SHARED, TEXT, Ints, IrregularError, Rows, scan_rows
 from sync_provider.connectors.files.excel_strings import shared_strings
 from sync_provider.connectors.files.excel_values import STRING, CellReader, Column
 from sync_provider.connectors.files.excel_workbook import Sheet, Workbook, open_workbook, workbook_part
@@ -42,6 +42,10 @@ class Chunk(Protocol):
 
     def column(self, column: int, logical: LogicalType = STRING, *, verbatim: bool = True) -> Column:
         """One column, 0-based; see `CellReader.column`."""
+        ...
+
+    def text_rows(self, column: int) -> Ints:
+        """Indices of the rows whose cell in that column holds text, rather than a number, a date or a truth value."""
         ...
 
 
@@ -137,6 +141,11 @@ class XlsxChunk:
 
     def column(self, column: int, logical: LogicalType = STRING, *, verbatim: bool = True) -> Column:
         return self.cells.column(self.rows, column, logical, verbatim=verbatim)
+
+    def text_rows(self, column: int) -> Ints:
+        there = self.rows.cell_column == column
+        texts: Ints = self.rows.cell_row[there & np.isin(self.rows.cell_kind, (SHARED, TEXT, INLINE))]
+        return texts
 
 
 def sheet_rows(book: Workbook, sheet: Sheet) -> Generator[Rows, None, None]:

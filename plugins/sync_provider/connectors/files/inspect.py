@@ -6,9 +6,7 @@ open: a mapping made from it is refused until a person has decided.
 
 from __future__ import annotations
 
-import json
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from sync_provider.connectors.files.csv_read import CsvReader
 from sync_provider.connectors.files.inspect_encoding import Finding, find_encoding
 from sync_provider.connectors.files.inspect_layout import Attempt, find_layout, looks_like_value
 from sync_provider.connectors.files.inspect_types import ColumnFinding, Types, find_types
+from sync_provider.connectors.files.inspect_yaml import mapping_blocks
 from sync_provider.connectors.files.root import FileRoot, Location, translating
 from sync_provider.core.errors import SyncDataError, Where
 
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 SAMPLE_BYTES = 8 << 20
 _LAYOUT_CHARACTERS = 1 << 20
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
-OPEN = "to be decided"
-"""Stands in the YAML for a value that a person must decide; no mapping accepts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +65,9 @@ class Inspection:
 
     def as_yaml(self) -> str:
         """The ``source`` and ``fields`` blocks of a mapping, each value with its confidence and reason."""
-        lines = [f"# To be decided: {_one_line(doubt)}" for doubt in self.ambiguities]
-        lines += [f"# {_one_line(note)}" for note in self.notes]
-        lines += ["source:", "  type: csv", f"  path: {_scalar(self.file)}"]
-        for name, finding in self.findings.items():
-            # The quote alone may really be null.
-            is_open = finding.value is None and not (name == "quote" and finding.confidence >= 0.6)
-            value = OPEN if is_open else finding.value
-            if name == "null_values" and not value:
-                continue
-            lines.append(f"  {name}: {_scalar(value)}  # {finding.confidence:.0%}: {_one_line(finding.why)}")
-        lines.append("fields:")
-        for column, name in zip(self.columns, destination_names([c.name for c in self.columns]), strict=True):
-            entry = f"{{source: {_scalar(column.name)}, destination: {name}, type: {_scalar(column.type)}}}"
-            lines.append(f"  - {entry}  # {column.confidence:.0%}: {_one_line(column.why)}")
-        return "\n".join(lines) + "\n"
+        return mapping_blocks(
+            {"type": "csv", "path": self.file}, self.findings, self.columns, self.ambiguities, self.notes
+        )
 
 
 def inspect_file(root: FileRoot, location: Location) -> Inspection:
@@ -298,40 +283,3 @@ def _layout_notes(layout: Attempt, names: Sequence[str]) -> list[str]:
     if names and names[-1] == "" and len(names) > 1:
         notes.append("each row ends with a delimiter; the empty last column has no name and cannot be mapped")
     return notes
-
-
-def destination_names(names: Sequence[str]) -> list[str]:
-    """Names for destination columns: lower case, a-z, 0-9 and _, each one different.
-
-    >>> destination_names(["Code client", "Montant (€)", "Montant", ""])
-    ['code_client', 'montant', 'montant_2', 'column_4']
-    """
-    taken: list[str] = []
-    for position, name in enumerate(names, 1):
-        plain = (
-            unicodedata.normalize("NFKD", name.lower().replace("œ", "oe").replace("æ", "ae"))
-            .encode("ascii", "ignore")
-            .decode()
-        )
-        slug = re.sub("[^a-z0-9]+", "_", plain.lower()).strip("_") or f"column_{position}"
-        slug = f"c_{slug}" if slug[0].isdigit() else slug
-        unique, number = slug, 2
-        while unique in taken:
-            unique, number = f"{slug}_{number}", number + 1
-        taken.append(unique)
-    return taken
-
-
-def _scalar(value: Any) -> str:
-    """A YAML scalar; whatever is not plainly a word goes into double quotes, as JSON writes it."""
-    plain = isinstance(value, str) and re.fullmatch("[A-Za-zÀ-ÿ_][A-Za-zÀ-ÿ0-9_.()' -]*[A-Za-zÀ-ÿ0-9_)]", value)
-    if plain and value.lower() not in ("null", "true", "false", "yes", "no", "on", "off"):
-        return str(value)
-    # JSON leaves some characters as they are that YAML does not take.
-    return re.sub(
-        "[\x7f-\x9f\ufeff\ufffe\uffff]", lambda c: f"\\u{ord(c[0]):04x}", json.dumps(value, ensure_ascii=False)
-    )
-
-
-def _one_line(text: str) -> str:
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]+", " ", text)

@@ -131,23 +131,35 @@ class _Column:
         return self.values[at].as_py(), self.lines[at].as_py()
 
 
-def find_types(names: Sequence[str], arrays: Sequence[pa.Array], lines: pa.Array) -> Types:
+def find_types(
+    names: Sequence[str], arrays: Sequence[pa.Array], lines: pa.Array, *, null_texts: bool = True, place: str = "line"
+) -> Types:
     """Types and conventions of columns of text.
 
     Args:
         names: column names.
         arrays: one string array for each; null where nothing stands.
         lines: line of the file of each record.
+        null_texts: whether the endpoint can be told which texts mean null.
+        place: what ``lines`` counts.
     """
-    nulls = _null_texts(arrays)
+    nulls = _null_texts(arrays) if null_texts else []
     columns = [_Column(name, array, lines, nulls) for name, array in zip(names, arrays, strict=True)]
     decimal, doubts = _decimal(columns)
     order, order_doubts = _date_order(columns)
     doubts += order_doubts
     notes: list[str] = []
-    found = [_type(column, decimal.value, order.value, doubts, notes) for column in columns]
+    found = [_type(column, decimal.value, order.value, doubts, notes, place) for column in columns]
     why = f"{', '.join(map(repr, nulls))} among values of another kind" if nulls else "no text stands for null"
     return Types(found, decimal, order, Finding(nulls, 0.8 if nulls else 0.9, why), doubts, notes)
+
+
+def find_number_type(name: str, numbers: pa.Array) -> ColumnFinding:
+    """The type of a column of numbers, given as canonical text."""
+    import pyarrow as pa
+
+    column = _Column(name, numbers, pa.nulls(len(numbers), pa.int64()), ())
+    return _number(column, ".", [], "row") or ColumnFinding(name, "string", 0.5, "numbers of many kinds")
 
 
 def _null_texts(arrays: Sequence[pa.Array]) -> list[str]:
@@ -240,20 +252,20 @@ def _is_day(text: str, order: str) -> bool:
 
 
 def _type(
-    column: _Column, decimal: str | None, order: str | None, doubts: list[str], notes: list[str]
+    column: _Column, decimal: str | None, order: str | None, doubts: list[str], notes: list[str], place: str
 ) -> ColumnFinding:
     if not column:
         return ColumnFinding(column.name, "string", 0.3, "no value")
     if column.all("(?i)" + "|".join(text for text in TRUTH if not text.isdigit())):
         return ColumnFinding(column.name, "boolean", 0.97, "truth values")
     return (
-        _number(column, decimal, doubts)
-        or _date(column, order, doubts, notes)
+        _number(column, decimal, doubts, place)
+        or _date(column, order, doubts, notes, place)
         or ColumnFinding(column.name, "string", 0.95, "texts")
     )
 
 
-def _number(column: _Column, decimal: str | None, doubts: list[str]) -> ColumnFinding | None:
+def _number(column: _Column, decimal: str | None, doubts: list[str], place: str) -> ColumnFinding | None:
     if column.share(_NUMBER_LIKE) < _NEARLY:
         return None
     if (code := column.some(_CODE)) is not None:
@@ -268,7 +280,7 @@ def _number(column: _Column, decimal: str | None, doubts: list[str]) -> ColumnFi
     if share < (_NEARLY if column.some(f".*[{mark}].*") else _ALL_BUT):
         return None
     found = _number_type(column, column.matching(pattern, "x"), mark)
-    return found if share == 1.0 else _doubtful(column, found, pattern, share, doubts)
+    return found if share == 1.0 else _doubtful(column, found, pattern, share, doubts, place)
 
 
 def _number_type(column: _Column, numbers: Any, mark: str) -> ColumnFinding:
@@ -295,7 +307,7 @@ def _number_type(column: _Column, numbers: Any, mark: str) -> ColumnFinding:
     return ColumnFinding(column.name, f"decimal({precision},{scale})", 0.95, why)
 
 
-def _date(column: _Column, order: str | None, doubts: list[str], notes: list[str]) -> ColumnFinding | None:
+def _date(column: _Column, order: str | None, doubts: list[str], notes: list[str], place: str) -> ColumnFinding | None:
     share = column.share(_TIMED)
     if share < _NEARLY:
         return None
@@ -311,15 +323,17 @@ def _date(column: _Column, order: str | None, doubts: list[str], notes: list[str
         return ColumnFinding(column.name, "string", 0.4, "dates whose order is not decided")
     kind = "date" if column.some(f".*{_TIME_SHAPE}[{SPACES}]*") is None else "timestamp"
     found = ColumnFinding(column.name, kind, 0.95, f"{kind}s written {'ymd' if orders == ['ymd'] else order}")
-    return found if share == 1.0 else _doubtful(column, found, _TIMED, share, doubts)
+    return found if share == 1.0 else _doubtful(column, found, _TIMED, share, doubts, place)
 
 
-def _doubtful(column: _Column, found: ColumnFinding, pattern: str, share: float, doubts: list[str]) -> ColumnFinding:
+def _doubtful(
+    column: _Column, found: ColumnFinding, pattern: str, share: float, doubts: list[str], place: str
+) -> ColumnFinding:
     """The type of nearly all values, and the question whether the others are errors."""
     value, line = column.first_unlike(pattern)
     shown = repr(value if len(value) <= 30 else value[:30] + "…")
     doubts.append(
-        f"column {column.name!r}: {share:.1%} of the values are of type {found.type}, but not {shown} on line {line}; "
+        f"column {column.name!r}: {share:.1%} of the values are of type {found.type}, but not {shown} on {place} {line}; "
         "keep the type and reject such records, or declare string?"
     )
     return ColumnFinding(column.name, found.type, 0.6, f"{share:.1%} of the values")

@@ -32,13 +32,21 @@ TIMEOUT_S = (10.0, 180.0)  # to connect, to answer in all: Google gives a reques
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 64.0
 _TRIES = 6  # where Google cannot be reached or fails; for quota it is time that is limited
 _BOOK_FIELDS = (
-    "properties(title,locale,timeZone),sheets.properties(sheetId,title,index,sheetType,gridProperties),namedRanges"
+    "properties(title,locale,timeZone),"
+    "sheets(properties(sheetId,title,index,sheetType,gridProperties),basicFilter),"
+    "namedRanges"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """One tab of a spreadsheet; rows and columns are its grid's."""
+    """One tab of a spreadsheet, or the part of it that a named range holds.
+
+    Args:
+        rows: where its grid or the part ends (exclusive); columns: the same.
+        first_row: where the part begins (0-based); first_column: the same.
+        filter: the filter that people sort by, as the API has it.
+    """
 
     sheet_id: int
     title: str
@@ -46,6 +54,9 @@ class Tab:
     rows: int
     columns: int
     frozen_rows: int = 0
+    first_row: int = 0
+    first_column: int = 0
+    filter: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +120,7 @@ class SheetsApi:
             title=properties.get("title", ""),
             locale=properties.get("locale", ""),
             time_zone=properties.get("timeZone", "Etc/GMT"),
-            tabs=tuple(_tab(sheet["properties"]) for sheet in found.get("sheets", []) if "properties" in sheet),
+            tabs=tuple(_tab(sheet) for sheet in found.get("sheets", []) if "properties" in sheet),
             named_ranges={each["name"]: _grid_range(each.get("range", {})) for each in found.get("namedRanges", [])},
         )
 
@@ -162,15 +173,12 @@ class SheetsApi:
         """Cells of some ranges of one tab under a field mask below a cell, by (row, column): one request."""
         body = {"dataFilters": [{"gridRange": each} for each in grid_ranges]}
         params = {"fields": f"sheets.data(startRow,startColumn,rowData.values({fields}))"}
-        answer = self._call("POST", self._url(":getByDataFilter"), "read", params=params, body=body)
-        found: dict[tuple[int, int], dict[str, Any]] = {}
-        for sheet in answer.get("sheets", []):
-            for data in sheet.get("data", []):
-                top, left = int(data.get("startRow", 0)), int(data.get("startColumn", 0))
-                for down, row_data in enumerate(data.get("rowData", [])):
-                    for right, cell in enumerate(row_data.get("values", [])):
-                        found[top + down, left + right] = cell
-        return found
+        return _cells(self._call("POST", self._url(":getByDataFilter"), "read", params=params, body=body))
+
+    def block(self, at: str, fields: str) -> dict[tuple[int, int], dict[str, Any]]:
+        """Cells of one range (A1) under a field mask below a cell, by (row, column): one request, for which the right to read is enough."""
+        params = {"ranges": at, "fields": f"sheets.data(startRow,startColumn,rowData.values({fields}))"}
+        return _cells(self._call("GET", self._url(""), "read", params=params, place=at))
 
     def rows(self, grid_ranges: Sequence[dict[str, int]]) -> list[tuple[int, list[list[Any]]]]:
         """Unformatted values of many ranges of one tab: their first row (0-based) and cells. One request."""
@@ -256,6 +264,7 @@ class SheetsApi:
                     place=place,
                     cell=place_of(answer.message, parts),
                     write=kind == "write",
+                    drive=kind == "drive",
                 )
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 
@@ -342,7 +351,19 @@ def _body(answer: Any, end_s: float) -> str:
     return b"".join(parts).decode("utf-8", "replace")
 
 
-def _tab(properties: dict[str, Any]) -> Tab:
+def _cells(answer: dict[str, Any]) -> dict[tuple[int, int], dict[str, Any]]:
+    found: dict[tuple[int, int], dict[str, Any]] = {}
+    for sheet in answer.get("sheets", []):
+        for data in sheet.get("data", []):
+            top, left = int(data.get("startRow", 0)), int(data.get("startColumn", 0))
+            for down, row_data in enumerate(data.get("rowData", [])):
+                for right, cell in enumerate(row_data.get("values", [])):
+                    found[top + down, left + right] = cell
+    return found
+
+
+def _tab(sheet: dict[str, Any]) -> Tab:
+    properties = sheet["properties"]
     grid = properties.get("gridProperties", {})
     return Tab(
         sheet_id=int(properties.get("sheetId", 0)),
@@ -351,6 +372,7 @@ def _tab(properties: dict[str, Any]) -> Tab:
         rows=int(grid.get("rowCount", 0)),
         columns=int(grid.get("columnCount", 0)),
         frozen_rows=int(grid.get("frozenRowCount", 0)),
+        filter=sheet.get("basicFilter"),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from sync_provider.connectors.base import (
@@ -22,17 +23,19 @@ from sync_provider.connectors.base import (
     WriteResult,
 )
 from sync_provider.connectors.sheets import a1
+from sync_provider.connectors.sheets.access import probe_access
 from sync_provider.connectors.sheets.api import Book, SheetsApi, Tab
 from sync_provider.connectors.sheets.credentials import extra, google_credentials, token_name
 from sync_provider.connectors.sheets.layout import Header, find_tabs, is_pattern, missing_tab, read_header
 from sync_provider.connectors.sheets.reading import conventions_of, raw_batch, read_rows
 from sync_provider.core.endpoints import GoogleSheetsEndpoint
-from sync_provider.core.errors import SyncAuthenticationError, SyncConnectionError, SyncDataError, SyncError, Where
+from sync_provider.core.errors import SyncConnectionError, SyncDataError, SyncError, Where
 from sync_provider.core.schema import LogicalType
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sync_provider.connectors.sheets.inspecting import TabInspection
     from sync_provider.connectors.sheets.rejects import RejectsTab
 
 _STRING = LogicalType("string")
@@ -78,60 +81,60 @@ class SheetsConnector:
         """A spreadsheet is one resource: what changes its grid moves the cells of every tab's neighbours."""
         return Capabilities(
             modes=frozenset()
-            if is_pattern(self._endpoint.sheet)
+            if self._endpoint.range is not None or is_pattern(self._endpoint.sheet)
             else frozenset({"append", "replace", "upsert", "mirror"}),
             transactional=False,
             filters_cursor=False,
-            tells_version=True,
+            tells_version=not self._endpoint.always_read,
             resource=f"google-sheets:{self._endpoint.spreadsheet}",
         )
 
     def test(self, columns: Sequence[str], *, write: bool) -> list[Probe]:
-        try:
-            api = self._api(write=write)
-            tabs = self._tabs(api)
-        except SyncAuthenticationError as error:
-            aspect = "authenticate" if error.code in ("google_credentials", "google_key") else "read"
-            return [Probe(aspect=aspect, ok=False, detail=error.message, hint=error.hint)]
-        except SyncError as error:
-            return [Probe(aspect="reach", ok=False, detail=error.message, hint=error.hint)]
-        assert self._book is not None
-        probes = [
-            Probe(aspect="reach", ok=True, detail=f"Google knows the spreadsheet {self._book.title!r}"),
-            Probe(aspect="authenticate", ok=True, detail=f"as {api.account or 'the connection says'}"),
-            Probe(
-                aspect="read",
-                ok=True,
-                detail=f"{len(tabs)} tab(s): {', '.join(tab.title for tab in tabs) or 'none yet'}",
-            ),
-        ]
-        if write:
-            probes.append(self._may_write(api))
-        probes.append(self._test_header(api, tabs, columns, write=write))
-        return probes
+        edits = write or self._endpoint.rejects_tab is not None or self._endpoint.id_column is not None
+        probes = self.access(write=edits)
+        passed = [probe for probe in probes if edits or probe.aspect != "write"]
+        if self._book is None or not all(probe.ok for probe in passed if probe.aspect != "write"):
+            return passed
+        return [*passed, self._test_header(self._api(write=edits), columns, write=write)]
 
-    def _may_write(self, api: SheetsApi) -> Probe:
-        try:
-            if api.file().get("capabilities", {}).get("canEdit"):
-                return Probe(aspect="write", ok=True, detail="the account may edit it")
-        except SyncError as error:
-            return Probe(aspect="write", ok=False, detail=error.message, hint=error.hint)
-        who = api.account or "the account"
-        return Probe(
-            aspect="write", ok=False, detail="the account may only read it", hint=f"Share it with {who} as Editor."
-        )
+    def access(self, *, write: bool = False) -> list[Probe]:
+        """Whether Google is reached, the key accepted, the spreadsheet readable and editable; see `probe_access`.
 
-    def _test_header(self, api: SheetsApi, tabs: list[Tab], columns: Sequence[str], *, write: bool) -> Probe:
+        Args:
+            write: with the right to edit spreadsheets; whether the account may edit this one is told either way.
+        """
+        return probe_access(lambda: self._api(write=write), self._load_book)
+
+    def inspect(self, header_row: int | None = None) -> TabInspection:
+        """What the tab holds, found out from its first rows; see `inspect_tab`.
+
+        Raises:
+            SyncDataError: there is no such tab.
+        """
+        from sync_provider.connectors.sheets.inspecting import inspect_tab
+
+        api = self._api(write=False)
+        tabs = self._tabs(api)
+        if not tabs:
+            raise missing_tab(self._endpoint, self._load_book(api))
+        return inspect_tab(api, self._load_book(api), tabs[0], self._endpoint, header_row)
+
+    def _test_header(self, api: SheetsApi, columns: Sequence[str], *, write: bool) -> Probe:
+        added = False
         try:
-            if not tabs:
+            if not self._tabs(api):
                 if write and self._endpoint.create:
                     return Probe(aspect="header", ok=True, detail=f"the tab {self._endpoint.sheet!r} will be created")
                 raise missing_tab(self._endpoint, self._load_book(api))
             for header in self._load_headers(api):
                 if not (write and not header.names):
-                    header.find([ColumnRequest(name=name, type=_STRING) for name in columns])
+                    header.find(self._cells_of([ColumnRequest(name=name, type=_STRING) for name in columns]))
+                    added |= bool(header.names) and self._endpoint.id_column not in header.names.values()
         except SyncError as error:
-            return Probe(aspect="header", ok=False, detail=str(error), hint=error.hint)
+            return Probe.failed("header", error)
+        if self._endpoint.id_column is not None and added:
+            found = f"{len(columns) - 1} column(s) found; {self._endpoint.id_column!r} will be added, for ids"
+            return Probe(aspect="header", ok=True, detail=found)
         return Probe(aspect="header", ok=True, detail=f"{len(columns)} column(s) found")
 
     def describe(self) -> list[ColumnInfo]:
@@ -153,7 +156,7 @@ class SheetsConnector:
         headers = self._load_headers(api)
         if not headers:
             raise missing_tab(self._endpoint, self._load_book(api))
-        wanted = [column for column in request.columns if column.name != self._endpoint.sheet_field]
+        wanted = self._cells_of(request.columns)
         plans = [(header, self._places(header, wanted)) for header in headers]
         return Reading(batches=self._batches(api, plans, request), token=self._token)
 
@@ -171,6 +174,42 @@ class SheetsConnector:
             ]
         return header.find(wanted)
 
+    def lacks_ids(self, columns: Sequence[ColumnRequest]) -> bool:
+        from sync_provider.connectors.sheets.identities import lacks_ids
+
+        api, wanted = self._api(write=False), self._cells_of(columns)
+        headers = [header for header in self._load_headers(api) if header.names]
+        return any(lacks_ids(api, header, self._id_column, wanted) for header in headers)
+
+    def give_ids(self, columns: Sequence[ColumnRequest], fence: Callable[[], None]) -> int:
+        from sync_provider.connectors.sheets.identities import Identities
+
+        api, wanted = self._api(write=True), self._cells_of(columns)
+        self._forget()
+        headers = [header for header in self._load_headers(api) if header.names]
+        for header in headers:
+            header.find(wanted)  # nothing is added to a tab that cannot be read then
+        given = sum(Identities(api, self._endpoint, header, wanted, fence).give() for header in headers)
+        self._forget()
+        return given
+
+    def _cells_of(self, columns: Sequence[ColumnRequest]) -> list[ColumnRequest]:
+        """The columns that stand in the tab; that of ids need not be there yet."""
+        return [
+            replace(column, optional=True) if column.name == self._endpoint.id_column else column
+            for column in columns
+            if column.name != self._endpoint.sheet_field
+        ]
+
+    @property
+    def _id_column(self) -> str:
+        assert self._endpoint.id_column is not None
+        return self._endpoint.id_column
+
+    def _forget(self) -> None:
+        """What was known of the spreadsheet, which is about to change, or has."""
+        self._book = self._headers = self._token = None
+
     def _batches(
         self, api: SheetsApi, plans: list[tuple[Header, list[tuple[int, ColumnRequest]]]], request: ReadRequest
     ) -> Iterator[RawBatch]:
@@ -178,12 +217,13 @@ class SheetsConnector:
         left = request.limit
         blocks, before = 0, self._token
         for header, places in plans:
-            for rows in read_rows(api, header.tab, header.row + 1, [at for at, _ in places]):
+            constants = self._constants(header, places, request)
+            for rows in read_rows(api, header.tab, header.row + 1, [at for at, _ in places], left):
                 blocks += 1
                 if blocks == 2 and before is None and left is None:
                     # A sheet of several blocks may change in between: then it is read again as a whole.
                     before = api.version()
-                batch = raw_batch(api, rows, places, header.tab, conventions, self._endpoint.sheet_field)
+                batch = raw_batch(api, rows, places, header.tab, conventions, constants)
                 if left is not None:
                     batch = RawBatch(batch.records.slice(0, left), batch.rejections)
                     left -= batch.records.num_rows
@@ -197,6 +237,16 @@ class SheetsConnector:
                 hint="It will be read again.",
                 code="sheet_moved",
             )
+
+    def _constants(
+        self, header: Header, places: Sequence[tuple[int, ColumnRequest]], request: ReadRequest
+    ) -> dict[str, str | None]:
+        """Columns that are no cells: the tab's title, and ids where it has no column of them yet."""
+        title, ids = self._endpoint.sheet_field, self._endpoint.id_column
+        found: dict[str, str | None] = {} if title is None else {title: header.tab.title}
+        if ids in {column.name for column in request.columns} - {column.name for _, column in places}:
+            found[self._id_column] = None
+        return found
 
     def write(self, request: WriteRequest, changes: Iterator[pa.RecordBatch]) -> WriteResult:
         from sync_provider.connectors.sheets.writing import write_changes

@@ -15,6 +15,7 @@ _METADATA = "https://www.googleapis.com/auth/drive.metadata.readonly"
 READ_SCOPES = ("https://www.googleapis.com/auth/spreadsheets.readonly", _METADATA)
 WRITE_SCOPES = ("https://www.googleapis.com/auth/spreadsheets", _METADATA)
 _TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
+_GOOGLE_TYPES = ("google", "gcp")
 _PREFIX = "extra__google_cloud_platform__"
 
 
@@ -40,6 +41,9 @@ def google_credentials(info: ConnectionInfo, *, write: bool) -> Any:
     scopes = list(WRITE_SCOPES if write else READ_SCOPES)
     key = _key(info)
     try:
+        if key is None and not info.type.startswith(_GOOGLE_TYPES):
+            # The machine's own identity is not for a connection that was meant for something else.
+            raise _unusable(info, f"it is of type {info.type!r}", "Name one of type google_cloud_platform.")
         if key is None:
             found, _ = google.auth.default(scopes=scopes)
         elif key.get("type") == "authorized_user":

@@ -120,6 +120,23 @@ def number_format(where: dict[str, int], pattern: dict[str, str]) -> dict[str, A
     return {"repeatCell": {"range": where, "cell": cell, "fields": "userEnteredFormat.numberFormat"}}
 
 
+def header_cells(sheet_id: int, row: int, column: int, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Bold column names beside each other, from a row and column (0-based) on."""
+    cells = [{"userEnteredValue": {"stringValue": name}} for name in names]
+    where = area(sheet_id, row, row + 1, column, column + len(cells))
+    bold = {"repeatCell": {"range": where, "cell": {"userEnteredFormat": {"textFormat": {"bold": True}}}, "fields": "userEnteredFormat.textFormat.bold"}}  # fmt: skip
+    return [update_rows(sheet_id, row, column, [cells], formats=False), bold]
+
+
+def protect_column(sheet_id: int, column: int, description: str) -> dict[str, Any]:
+    """Have people warned before they change a column.
+
+    Only warned: under hard protection nobody else could sort the tab or delete one of its rows.
+    """
+    where = {"sheetId": sheet_id, "startColumnIndex": column, "endColumnIndex": column + 1}
+    return {"addProtectedRange": {"protectedRange": {"range": where, "description": description, "warningOnly": True}}}
+
+
 def place_of(message: str, requests: Sequence[Any]) -> str | None:
     """The cell that a refusal is about: Google names the request by its number. None if it cannot be told."""
     match = _INDEX.search(message)

@@ -74,7 +74,14 @@ def _seconds(text: str | None, now: datetime) -> float | None:
 
 
 def error_of(
-    refusal: Refusal, *, account: str, spreadsheet: str, place: str | None, cell: str | None = None, write: bool = False
+    refusal: Refusal,
+    *,
+    account: str,
+    spreadsheet: str,
+    place: str | None,
+    cell: str | None = None,
+    write: bool = False,
+    drive: bool = False,
 ) -> SyncError:
     """The SyncError of a refusal.
 
@@ -85,6 +92,7 @@ def error_of(
         place: sheet or range asked for.
         cell: the cell that Google refuses, if it can be told.
         write: it was a change: then the spreadsheet was read before.
+        drive: it was a request to Drive, not to Sheets.
     """
     where = Where(endpoint=f"spreadsheet {spreadsheet}", sheet=place, cell=cell)
     who = account or "this account"
@@ -104,7 +112,7 @@ def error_of(
             code="google_credentials",
         )
     if refusal.status == 403:
-        return _forbidden(refusal, who, where, write=write)
+        return _forbidden(refusal, who, where, write=write, drive=drive)
     if refusal.status == 404:
         return SyncDataError(
             "there is no such spreadsheet",
@@ -158,14 +166,15 @@ def unreachable(error: Exception, spreadsheet: str) -> SyncConnectionError:
     )
 
 
-def _forbidden(refusal: Refusal, who: str, where: Where, *, write: bool) -> SyncAuthenticationError:
+def _forbidden(refusal: Refusal, who: str, where: Where, *, write: bool, drive: bool) -> SyncAuthenticationError:
     if "insufficient authentication scopes" in refusal.message or "ACCESS_TOKEN_SCOPE_INSUFFICIENT" in refusal.reasons:
         return _scopes(where)
-    if "SERVICE_DISABLED" in refusal.reasons:
+    if refusal.reasons & {"SERVICE_DISABLED", "accessNotConfigured"}:  # Sheets' word and Drive's
+        name, service = ("Drive", "drive") if drive else ("Sheets", "sheets")
         return SyncAuthenticationError(
-            "the Google Sheets or Drive API is switched off in the account's project",
+            f"the Google {name} API is switched off in the account's project",
             where=where,
-            hint="Enable both in the Google Cloud console.",
+            hint=f"Enable it at https://console.cloud.google.com/apis/library/{service}.googleapis.com; Sheets and Drive are both needed.",
             code="google_api_disabled",
         )
     if write:

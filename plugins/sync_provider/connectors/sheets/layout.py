@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from sync_provider.connectors.base import ColumnRequest, TabMemory
@@ -28,7 +28,7 @@ def is_pattern(sheet: object) -> bool:
 
 
 def find_tabs(book: Book, endpoint: GoogleSheetsEndpoint, memory: TabMemory | None) -> list[Tab]:
-    """The tabs that an endpoint means, in their order; empty where there is none of that title (yet).
+    """The tabs that an endpoint means, in their order; empty where there is none of that title (yet). A named range is the part of its tab.
 
     Args:
         book: the spreadsheet.
@@ -36,9 +36,11 @@ def find_tabs(book: Book, endpoint: GoogleSheetsEndpoint, memory: TabMemory | No
         memory: knows the number behind a title, so that a tab that was renamed is followed; it is told what is found.
 
     Raises:
-        SyncDataError: there is no tab of that index or number.
+        SyncDataError: there is no tab of that index or number, or no range of that name.
         MappingError: the pattern is no regular expression.
     """
+    if endpoint.range is not None:
+        return [_part(book, endpoint.range)]
     sheet = endpoint.sheet
     if isinstance(sheet, SheetGid):
         found = [tab for tab in book.tabs if tab.sheet_id == sheet.gid]
@@ -66,6 +68,30 @@ def find_tabs(book: Book, endpoint: GoogleSheetsEndpoint, memory: TabMemory | No
         for tab in found:
             log.warning("The tab %r is called %r now; it is followed by its number %d", sheet, tab.title, tab.sheet_id)
     return found
+
+
+def _part(book: Book, name: str) -> Tab:
+    """The part of a tab that a named range holds; what the range leaves open reaches to the end of the grid."""
+    found = book.named_ranges.get(name)
+    tab = None if found is None else next((t for t in book.tabs if t.sheet_id == found.get("sheetId", 0)), None)
+    if found is None or tab is None:
+        close = get_close_matches(name, book.named_ranges, n=3) or sorted(book.named_ranges)[:20]
+        shown = ", ".join(map(repr, close))
+        raise SyncDataError(
+            f"the spreadsheet has no named range {name!r}",
+            where=Where(endpoint=f"spreadsheet {book.id}", field="range"),
+            hint=f"Nearest: {shown}."
+            if close
+            else "It has none at all: name one in Data > Named ranges, or give sheet.",
+            code="range_missing",
+        )
+    return replace(
+        tab,
+        first_row=found.get("startRowIndex", 0),
+        rows=min(tab.rows, found.get("endRowIndex", tab.rows)),
+        first_column=found.get("startColumnIndex", 0),
+        columns=min(tab.columns, found.get("endColumnIndex", tab.columns)),
+    )
 
 
 def missing_tab(endpoint: GoogleSheetsEndpoint, book: Book) -> SyncDataError:
@@ -120,15 +146,15 @@ class Header:
 
 def read_header(api: SheetsApi, tab: Tab, endpoint: GoogleSheetsEndpoint) -> Header:
     """Read a tab's header row: one request, none where the grid ends before it."""
-    row = endpoint.header_row - 1
+    row = tab.first_row + endpoint.header_row - 1
     if row >= tab.rows or not tab.columns:
         return Header(tab, row, {})
-    (rows,) = api.values([a1.block(tab.title, row, row + 1, 0, tab.columns)])
+    (rows,) = api.values([a1.block(tab.title, row, row + 1, tab.first_column, tab.columns)])
     return header_of(tab, row, rows)
 
 
 def header_of(tab: Tab, row: int, rows: list[list[object]]) -> Header:
     """The header in the values of its row."""
     cells = rows[0] if rows else []
-    names = {at: verbatim(value) or "" for at, value in enumerate(cells)}
+    names = {at: verbatim(value) or "" for at, value in enumerate(cells, tab.first_column)}
     return Header(tab, row, {at: name for at, name in names.items() if name.strip()})

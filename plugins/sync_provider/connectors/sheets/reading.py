@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -22,7 +22,9 @@ REPLY_BYTES = 1_900_000  # aimed at: Google advises 2 MB
 _FIRST_ROWS_CELLS = 100_000  # cells of the first block, before their size is known
 
 
-def read_rows(api: SheetsApi, tab: Tab, first_row: int, columns: Sequence[int]) -> Iterator[Rows]:
+def read_rows(
+    api: SheetsApi, tab: Tab, first_row: int, columns: Sequence[int], limit: int | None = None
+) -> Iterator[Rows]:
     """All rows of a tab from one on, in blocks; rows at the end without any cell are left out.
 
     Args:
@@ -30,9 +32,10 @@ def read_rows(api: SheetsApi, tab: Tab, first_row: int, columns: Sequence[int]) 
         tab: its grid tells how many rows there are.
         first_row: 0-based.
         columns: the 0-based columns wanted; what stands between them is read too.
+        limit: records wanted: no more rows are asked for at first.
     """
     start, end = min(columns), max(columns) + 1
-    rows = max(1, _FIRST_ROWS_CELLS // (end - start))
+    rows = max(1, min(_FIRST_ROWS_CELLS // (end - start), limit or tab.rows))
     at = first_row
     while at < tab.rows:
         stop = min(tab.rows, at + rows)
@@ -62,9 +65,18 @@ def raw_batch(
     places: Sequence[tuple[int, ColumnRequest]],
     tab: Tab,
     conventions: Conventions,
-    sheet_field: str | None,
+    constants: Mapping[str, str | None],
 ) -> RawBatch:
-    """The records of a block: blank rows are none, and those with a formula's error or a rounded number are refused with the cell."""
+    """The records of a block: blank rows are none, and those with a formula's error or a rounded number are refused with the cell.
+
+    Args:
+        api: of the spreadsheet, for the formulas behind errors.
+        rows: as read.
+        places: where the wanted columns stand (0-based).
+        tab: that the rows are of.
+        conventions: how its cells are read.
+        constants: further columns, which hold the same in every record.
+    """
     import pyarrow as pa
 
     block = Block(rows, [at for at, _ in places])
@@ -77,13 +89,16 @@ def raw_batch(
         for index, (_, column) in enumerate(places)
     }
     count = len(block)
-    if sheet_field is not None:
-        arrays[sheet_field] = pa.repeat(pa.scalar(tab.title), count)
+    arrays |= {name: pa.repeat(pa.scalar(text, pa.string()), count) for name, text in constants.items()}
     arrays[FILE] = pa.nulls(count, pa.string())
     arrays[SHEET] = pa.repeat(pa.scalar(tab.title), count)
     arrays[ROW] = pa.array(block.numbers + 1, pa.int64())
     records = pa.RecordBatch.from_pydict(arrays)
-    rejections = [_rejection(block, row, places, tab, *refused[row]) for row in sorted(refused)]
+    rejections = []
+    for row in sorted(refused):
+        # What is right in such a record is given as others have it, so that correcting the wrong cell is enough.
+        texts = {column.name: arrays[column.name][row].as_py() for _, column in places}
+        rejections.append(_rejection(block, row, places, tab, texts, *refused[row]))
     if refused:
         records = records.take(pa.array([row for row in range(count) if row not in refused], pa.int64()))
     return RawBatch(records, rejections)
@@ -146,14 +161,22 @@ def _at(cells: list[list[Any]], row: int, column: int) -> str:
 
 
 def _rejection(
-    block: Block, row: int, places: Sequence[tuple[int, ColumnRequest]], tab: Tab, wrong: int, rule: str, why: str
+    block: Block,
+    row: int,
+    places: Sequence[tuple[int, ColumnRequest]],
+    tab: Tab,
+    texts: dict[str, str | None],
+    wrong: int,
+    rule: str,
+    why: str,
 ) -> Rejection:
     at, column = places[wrong]
+    value = verbatim(block.cells[wrong][row])
     return Rejection(
         rule=rule,
         field=column.name,
-        value=verbatim(block.cells[wrong][row]),
+        value=value,
         message=why,
         where=Where(sheet=tab.title, cell=a1.cell(int(block.numbers[row]), at)),
-        record={each.name: verbatim(block.cells[index][row]) for index, (_, each) in enumerate(places)},
+        record=texts | {column.name: value},
     )

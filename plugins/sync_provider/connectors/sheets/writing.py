@@ -63,8 +63,9 @@ def write_changes(
         SyncDataError: there is no such tab and none may be made; a column is missing; the workbook is full.
         SyncConnectionError: Google cannot be reached, or its quota is used up; what was written stays, a rerun goes on.
     """
-    if is_pattern(endpoint.sheet):
-        raise MappingError("a pattern of tabs can only be read", where=Where(field="sheet"))
+    if endpoint.range is not None or is_pattern(endpoint.sheet):
+        what, field = ("a pattern of tabs", "sheet") if endpoint.range is None else ("a named range", "range")
+        raise MappingError(f"{what} can only be read", where=Where(field=field))
     if request.mode in ("append", "replace"):
         target = open_target(api, endpoint, memory, request)
         if request.mode == "append":
@@ -90,10 +91,10 @@ def open_target(
     if tabs:
         header = read_header(api, tabs[0], endpoint)
         if not header.names:
-            header = with_columns(api, header, request)
+            header = with_columns(api, header, request, endpoint.id_column)
     elif endpoint.create and isinstance(endpoint.sheet, str):
         request.fence()
-        header = new_tab(api, endpoint.sheet, endpoint.header_row - 1, request)
+        header = new_tab(api, endpoint.sheet, endpoint.header_row - 1, request, endpoint.id_column)
         if memory is not None:
             memory.remember(endpoint.sheet, header.tab.sheet_id)
     else:

@@ -70,10 +70,10 @@ class SqlConnector:
         except SyncAuthenticationError as error:
             return [
                 Probe(aspect="reach", ok=True, detail=f"{self._database.label} answers"),
-                _failed("authenticate", error),
+                Probe.failed("authenticate", error),
             ]
         except SyncError as error:
-            return [_failed("reach", error)]
+            return [Probe.failed("reach", error)]
         probes = [
             Probe(aspect="reach", ok=True, detail=f"{self._database.label} answers"),
             Probe(aspect="authenticate", ok=True, detail="the login is accepted"),
@@ -82,7 +82,7 @@ class SqlConnector:
             with self._translated():
                 probes += self._test_table(columns, write=write)
         except SyncError as error:
-            probes.append(_failed("read", error))
+            probes.append(Probe.failed("read", error))
         return probes
 
     def _test_table(self, columns: Sequence[str], *, write: bool) -> Iterator[Probe]:
@@ -110,7 +110,7 @@ class SqlConnector:
         try:
             pick(known, columns, self._shown)
         except SyncDataError as error:
-            yield _failed("header", error)
+            yield Probe.failed("header", error)
         else:
             yield Probe(aspect="header", ok=True, detail=f"all {len(columns)} columns are there")
 
@@ -200,7 +200,3 @@ def _database(connection: ConnectionInfo, endpoint: SqlEndpoint) -> Database:
 def _split(text: str) -> TableName:
     schema, dot, name = text.partition(".")
     return TableName(schema, name) if dot and schema and name else TableName(None, text)
-
-
-def _failed(aspect: str, error: SyncError) -> Probe:
-    return Probe(aspect=aspect, ok=False, detail=error.message, hint=error.hint)

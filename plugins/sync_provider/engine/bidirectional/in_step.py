@@ -51,6 +51,7 @@ class InStep:
 def _content(ctx: RunContext, run_id: str, side: Side) -> str | None:
     """Digest of a run's snapshot; None if it has none, or if records are missing in it."""
     row = ctx.env.ledger.runs.phase(run_id, f"snapshot_{side}")
-    if row is None or row.state != "succeeded" or row.artifact is None or row.artifact["rejected"]:
+    if row is None or row.state != "succeeded" or row.artifact is None:
         return None
-    return str(row.artifact["digest"])
+    whole = not (row.artifact["rejected"] or row.artifact["without_id"])
+    return str(row.artifact["digest"]) if whole else None

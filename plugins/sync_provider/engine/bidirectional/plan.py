@@ -24,6 +24,7 @@ from sync_provider.engine.bidirectional.in_step import InStep
 from sync_provider.engine.bidirectional.merging import DOES, HERE, KEY, Chunk, Facts, Merger
 from sync_provider.engine.bidirectional.source_writing import SourceWriter
 from sync_provider.engine.fingerprints import comparable, picked
+from sync_provider.engine.identity import copied_hint
 from sync_provider.engine.ledger.conflicts import PENDING, LoggedConflict, StoredConflict
 from sync_provider.engine.phases.plan import deleted_in_window, guard_error
 from sync_provider.engine.planning import as_inserts, change_schema
@@ -165,7 +166,8 @@ class _Planned:
             places.setdefault(key, []).append(str(where) or "?")
         for key, where in found:
             text = message or (
-                f"{' and '.join(places[key])} hold this key on the {side}; none of them is synchronised. Delete the surplus"
+                f"{' and '.join(places[key])} hold this key on the {side}; none of them is synchronised. "
+                + (copied_hint(self._ctx.mapping, side) or "Delete the surplus")
             )
             self._spool.add([Rejection(rule=rule, message=text, where=where, key=key)])
 
@@ -474,5 +476,5 @@ def _counts(counts: SideCounts, snapshot: dict[str, Any], refused_here: int) -> 
         "read": snapshot["read"],
         "rejected": snapshot["rejected"] + refused_here,
         "filtered": counts.filtered,
-        "deferred": counts.left_alone,
+        "deferred": counts.left_alone + snapshot["without_id"],
     }

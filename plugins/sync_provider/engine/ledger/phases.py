@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sync_provider.core.changes import ONE_WAY, PHASES, SNAPSHOTS, TWO_WAY, later_phases
 from sync_provider.core.errors import SyncDataError
 from sync_provider.engine.ledger.records import PhaseRow
-from sync_provider.engine.ledger.tables import phases
+from sync_provider.engine.ledger.tables import phases, runs
 
 STALE = "stale"
 READING = ("extract", *SNAPSHOTS)
@@ -70,6 +70,21 @@ def current(connection: sa.Connection, run_id: str) -> list[PhaseRow]:
     rows = [_row(row) for row in connection.execute(sa.select(phases).where(phases.c.number.in_(newest)))]
     order = TWO_WAY if any(row.phase in SNAPSHOTS for row in rows) else ONE_WAY
     return sorted(rows, key=lambda row: order.index(row.phase))
+
+
+def earlier(connection: sa.Connection, run_id: str, phase: str) -> PhaseRow | None:
+    """The newest start of a phase in any other run of the same mapping in the same version."""
+    mine = sa.select(runs.c.mapping_id, runs.c.mapping_sha256).where(runs.c.id == run_id).subquery()
+    query = (
+        sa.select(phases)
+        .join(runs, runs.c.id == phases.c.run_id)
+        .join(mine, sa.and_(*(mine.c[name] == runs.c[name] for name in ("mapping_id", "mapping_sha256"))))
+        .where(phases.c.run_id != run_id, phases.c.phase == phase)
+        .order_by(phases.c.number.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _row(row)
 
 
 def read_number(connection: sa.Connection, run_id: str) -> int:

@@ -253,6 +253,11 @@ class Runs:
         """The newest start of a phase; None if it never started."""
         return next((row for row in self.phases(run_id) if row.phase == phase), None)
 
+    def earlier_phase(self, run_id: str, phase: str) -> PhaseRow | None:
+        """The newest start of a phase in any other run of the same mapping in the same version."""
+        with self._database.read() as connection:
+            return phase_rows.earlier(connection, run_id, phase)
+
     def phases(self, run_id: str) -> Sequence[PhaseRow]:
         """The newest start of each phase, in order."""
         with self._database.read() as connection:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sync_provider.connectors.base import Connector, CursorRange, RawBatch, ReadRequest
 from sync_provider.core.canonical import write_text
 from sync_provider.engine.casts import to_text
+from sync_provider.engine.identity import Unidentified, give_ids
 from sync_provider.engine.keys import key_texts
 from sync_provider.engine.phases import rejects_tab, unchanged
 from sync_provider.engine.phases.boundary import Boundary
@@ -31,7 +32,7 @@ def extract(ctx: RunContext) -> dict[str, Any]:
 
     Returns:
         Counters read, staged, rejected, filtered, unchanged (appended by an earlier run), deferred_files; or read, which is 0, and
-        source_unchanged, which is 1.
+        source_unchanged, which is 1. With an ``id_column`` also ids_given, and without_id: rows that have none and wait.
     """
     with phase(ctx, "extract") as result:
         bounds = bounds_for(ctx.mapping, ctx.params, ctx.env.ledger.cursors.get(ctx.mapping.id), ctx.interval)
@@ -54,6 +55,8 @@ def _read(ctx: RunContext, source: Connector, bounds: Bounds, version: str | Non
         Conversion.for_destination(mapping) as reconversion,
         RejectionSpool(env.store, ctx.path("extract.rejections")) as spool,
     ):
+        if given := give_ids(ctx, "source", source, conversion.columns):
+            version = unchanged.version_of(source)  # our own change is none that the next run has to look at
         reading = source.read(
             ReadRequest(
                 columns=conversion.columns,
@@ -66,8 +69,12 @@ def _read(ctx: RunContext, source: Connector, bounds: Bounds, version: str | Non
         replays = replayed(ctx, conversion, reconversion)
         staged = stage(env.store, ctx.path("extracted.parquet"), intake.schema, intake.records(reading, replays))
         spool.commit(env.ledger, ctx.id, "extract")
+    unidentified = intake.unidentified.count
+    intake.unidentified.tell()
+    identities = {"ids_given": given, "without_id": unidentified} if mapping.id_column("source") else {}
     result.counters = {
         **intake.counters,
+        **identities,
         "staged": staged.rows,
         "rejected": spool.count,
         "deferred_files": sum(file.deferred for file in reading.files),
@@ -78,6 +85,7 @@ def _read(ctx: RunContext, source: Connector, bounds: Bounds, version: str | Non
         "rejected": spool.count,
         "unchanged": intake.counters["unchanged"],
         "filtered": intake.counters["filtered"],
+        "without_id": unidentified,
         "cursor": intake.cursor,
         "letters": {f.destination: positions[f.source] for f in mapping.fields if f.source in positions},
         "partial": _is_partial(ctx, bounds),
@@ -105,6 +113,7 @@ class _Intake:
         self.schema = pa.schema([*conversion.schema, *absent])
         self.counters = {"read": 0, "filtered": 0, "unchanged": 0}
         self._mapped = [self.schema.field(f.destination) for f in ctx.mapping.fields]
+        self.unidentified = Unidentified(ctx.mapping, "source")
         self._overruled: dict[str, dict[str, str | None]] = {}
         self._latest: Any = None
 
@@ -124,10 +133,12 @@ class _Intake:
     def _accept(self, conversion: Conversion, raw: RawBatch, *, bounded: bool) -> pa.RecordBatch:
         import pyarrow as pa
 
+        self.counters["read"] += raw.records.num_rows + len(raw.rejections)
+        if bounded:
+            raw = self.unidentified.leave_out(raw)
         converted = conversion.convert(raw)
         self._spool.add(raw.rejections)
         self._spool.add(converted.rejections)
-        self.counters["read"] += raw.records.num_rows + len(raw.rejections)
         self._progress("extract", self.counters["read"])
         batch = converted.records
         if bounded:

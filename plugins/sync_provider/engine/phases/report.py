@@ -74,7 +74,7 @@ def _loaded(ctx: RunContext) -> dict[str, int]:
 def _count(
     extracted: dict[str, Any], validated: dict[str, Any], planned: dict[str, Any], loaded: dict[str, int]
 ) -> Counters:
-    """The run's counters; a dry run counts what it would have written as deferred."""
+    """The run's counters; a dry run counts what it would have written as deferred, and any run the rows that wait for an id."""
     return Counters(
         read=extracted["read"],
         unchanged=extracted["unchanged"] + (planned["unchanged"] or 0) + loaded.get("unchanged", 0),
@@ -83,7 +83,7 @@ def _count(
         deleted=loaded.get("deleted", 0),
         rejected=validated["rejected"] + planned["rejected"] + loaded.get("rejected", 0),
         filtered=extracted["filtered"],
-        deferred=loaded["deferred"] if loaded else planned["writes"],
+        deferred=(loaded["deferred"] if loaded else planned["writes"]) + extracted["without_id"],
     )
 
 

@@ -54,6 +54,7 @@ def nothing(ctx: RunContext, version: str | None) -> dict[str, Any]:
         "rejected": 0,
         "unchanged": 0,
         "filtered": 0,
+        "without_id": 0,
         "cursor": None,
         "letters": {},
         "partial": True,
