@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ import pytest
 from sync_provider.core.errors import SyncConnectionError, SyncDataError, SyncValidationError
 from sync_provider.core.report import Counters
 from sync_provider.engine import pipeline
+from sync_provider.engine.run import phase as pipeline_phase
+from sync_provider.engine.scratch import Scratch
 from workspace import Workspace
 
 
@@ -44,6 +48,26 @@ def test_only_what_differs_is_written(workspace: Workspace) -> None:
     workspace.run()
     workspace.csv("code,amount\n003,3\n001,1\n002,2.5\n004,4\n")
     check(workspace.run(), "succeeded", read=4, unchanged=2, updated=1, inserted=1)
+
+
+def test_a_signal_during_a_query_stops_the_run_as_one_that_a_retry_helps(workspace: Workspace) -> None:
+    workspace.mapping()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with workspace.open() as ctx, Scratch() as scratch:
+            endless = "SELECT count(*) FROM range(1000000000000) WHERE hash(range) = 1"
+            threading.Timer(0.2, signal.raise_signal, [signal.SIGUSR1]).start()
+            with pytest.raises(SyncConnectionError) as stopped, pipeline_phase(ctx, "extract"):
+                scratch.db.execute(endless).fetchall()
+            assert (stopped.value.code, stopped.value.retryable) == ("stopped", True)
+            run = ctx.env.ledger.runs.get(ctx.id)
+            assert (run.state, run.error["code"]) == ("failed", "stopped")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_bad_records_go_to_quarantine_with_their_line_and_the_rest_goes_on(workspace: Workspace) -> None:

@@ -11,6 +11,7 @@ from sync_provider.connectors.base import Connector, ReadRequest
 from sync_provider.core.conflicts import Side
 from sync_provider.core.errors import SyncDataError, Where
 from sync_provider.engine.bidirectional import sides
+from sync_provider.engine.fingerprints import stamped
 from sync_provider.engine.identity import Unidentified, give_ids
 from sync_provider.engine.phases.tracking import RefusedKeys
 from sync_provider.engine.phases.unchanged import version_of
@@ -71,6 +72,7 @@ def snapshot(ctx: RunContext, side: Side) -> dict[str, Any]:
 def _read(ctx: RunContext, side: Side, name: str, connector: Connector) -> dict[str, Any]:
     with (
         sides.conversion(ctx.mapping, side, connector) as conversion,
+        sides.fingerprints(ctx.mapping) as fingerprints,
         RejectionSpool(ctx.env.store, ctx.path(f"{name}.rejections")) as spool,
     ):
         absent = not connector.describe()
@@ -79,7 +81,9 @@ def _read(ctx: RunContext, side: Side, name: str, connector: Connector) -> dict[
         unidentified = Unidentified(ctx.mapping, side)
         counters = {"read": 0}
         records = () if absent else _records(ctx, name, connector, conversion, spool, counters, unidentified)
-        staged = stage(ctx.env.store, ctx.path(f"{name}.parquet"), conversion.schema, records)
+        # Compared by their fingerprints, the records need not be read again before it is known which of them differ.
+        schema, marked = stamped(conversion.schema), map(fingerprints.stamp, records)
+        staged = stage(ctx.env.store, ctx.path(f"{name}.parquet"), schema, marked)
         spool.commit(ctx.env.ledger, ctx.id, name)
     unidentified.tell()
     if absent:
