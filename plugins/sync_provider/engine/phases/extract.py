@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sync_provider.connectors.base import Connector, CursorRange, RawBatch, Reading, ReadRequest
 from sync_provider.core.canonical import write_text
-from sync_provider.core.errors import SyncConnectionError, SyncDataError, Where
+from sync_provider.core.errors import SyncDataError, Where
 from sync_provider.engine.casts import to_text
 from sync_provider.engine.identity import Unidentified, give_ids
 from sync_provider.engine.keys import key_texts
@@ -16,6 +16,7 @@ from sync_provider.engine.phases import rejects_tab, unchanged
 from sync_provider.engine.phases.boundary import Boundary
 from sync_provider.engine.phases.bounds import Bounds, bounds_for
 from sync_provider.engine.phases.replay import Replays, replayed
+from sync_provider.engine.phases.unsettled import refuse_unsettled
 from sync_provider.engine.planning import ABSENT
 from sync_provider.engine.rejection_spool import RejectionSpool
 from sync_provider.engine.run import Phase, RunContext, phase
@@ -70,18 +71,6 @@ def _check_part(ctx: RunContext) -> None:
         )
 
 
-def _check_deferred(ctx: RunContext, reading: Reading) -> None:
-    """A replacement without the records of a file that is not read yet would lose them."""
-    deferred = [file.name for file in reading.files if file.deferred]
-    if deferred and ctx.mapping.write == "replace" and not unchanged.asks_for_less(ctx):
-        raise SyncConnectionError(
-            "this file is still being written, and write: replace needs every file",
-            where=Where(file=deferred[0]),
-            hint="Start the run again when the file has not changed for source.settle.",
-            code="file_unsettled",
-        )
-
-
 def _read(ctx: RunContext, source: Connector, bounds: Bounds, version: str | None, result: Phase) -> None:
     mapping, env = ctx.mapping, ctx.env
     shown = rejects_tab.collect(ctx, source)
@@ -104,7 +93,8 @@ def _read(ctx: RunContext, source: Connector, bounds: Bounds, version: str | Non
         intake = _Intake(ctx, conversion, bounds, boundary, spool)
         replays = replayed(ctx, conversion, reconversion)
         staged = stage(env.store, ctx.path("extracted.parquet"), intake.schema, intake.records(reading, replays))
-        _check_deferred(ctx, reading)
+        if mapping.write == "replace" and not unchanged.asks_for_less(ctx):
+            refuse_unsettled(reading, "write: replace needs every file")
         spool.commit(env.ledger, ctx.id, "extract")
     unidentified = intake.unidentified.count
     intake.unidentified.tell()
