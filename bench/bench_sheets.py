@@ -306,6 +306,7 @@ BENCHMARKS = (
         title="Google Sheets, read one tab (client CPU)",
         prepare=prepare_tab,
         server=server,
+        scale=0.2,
         fingerprint=read_digest,
         candidates=(
             Candidate("sync_provider", read_ours, ours=True),
@@ -324,6 +325,7 @@ BENCHMARKS = (
         title="Google Sheets, write one tab (client CPU)",
         prepare=prepare_records,
         server=server,
+        scale=0.2,
         fingerprint=written_digest,
         candidates=(
             Candidate("sync_provider", write_ours, ours=True),
@@ -341,6 +343,7 @@ BENCHMARKS = (
         title="Google Sheets, 1 % of the rows edited (client CPU)",
         prepare=prepare_tab,
         server=server,
+        scale=0.2,
         candidates=(Candidate("sync_provider", edit_ours, ours=True),),
         goals=(
             Goal("≤ 2 readings' worth", 18, measure="reads", absolute=True),

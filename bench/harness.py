@@ -1,8 +1,8 @@
 """Runs benchmarks: each candidate in a process of its own, candidates interleaved, outputs compared, ratios computed.
 
 *Wall* is from the start of a candidate's process to its result, imports included; *work* from data in hand to result; *peak* is
-the greatest resident memory of its process up to the result, or of a program it ran, where that is more. Only ratios within one
-benchmark mean anything. Nothing here imports more than the standard library: a peer may live in another environment.
+the greatest resident memory of its process up to the result, or of a program it ran, where that is more; *above* is the peak beyond
+what was resident when the work began. Only ratios within one benchmark mean anything. Nothing here imports more than the standard library: a peer may live in another environment.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from statistics import median
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-Measure = str  # work_s, wall_s, peak_mb, or what a candidate counts itself
-MEASURES = ("work_s", "wall_s", "peak_mb")
+Measure = str  # one of MEASURES, or what a candidate counts itself
+MEASURES = ("work_s", "wall_s", "peak_mb", "before_mb", "above_mb")
 
 
 @dataclass(slots=True)
@@ -48,11 +48,13 @@ class Job:
     @contextmanager
     def work(self) -> Iterator[None]:
         """Surrounds what is timed; several blocks add up. What follows the last one is not measured."""
+        before_mb = self.measured.setdefault("before_mb", resident_mb())
         started_s = time.perf_counter()
         yield
         self.measured["work_s"] += time.perf_counter() - started_s
         self.measured["wall_s"] = time.monotonic() - self.since_s
         self.measured["peak_mb"] = peak_mb()
+        self.measured["above_mb"] = max(0.0, self.measured["peak_mb"] - before_mb)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +120,18 @@ class Benchmark:
 
 def peak_mb() -> float:
     """Peak resident memory in MB (10⁶ bytes) of this process, or of the largest program it has run."""
+    return max(_status_mb("VmHWM"), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6)
+
+
+def resident_mb() -> float:
+    """Resident memory of this process in MB (10⁶ bytes)."""
+    return _status_mb("VmRSS")
+
+
+def _status_mb(name: str) -> float:
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    own_kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
-    return max(own_kib, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * 1024 / 1e6
+    kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{name}:"))
+    return kib * 1024 / 1e6
 
 
 def load(name: str) -> Benchmark:

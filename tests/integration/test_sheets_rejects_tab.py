@@ -203,3 +203,23 @@ def test_a_mapping_says_where_the_tab_may_be(google, sides):
     google.workspace.mapping(**ends)
     with pytest.raises((MappingError, MappingErrors), match="rejects_tab"):
         google.workspace.run()
+
+
+def test_correcting_a_formula_that_failed_is_enough_beside_a_date_and_a_number(google):
+    fields = [
+        {"source": "code", "destination": "code"},
+        {"source": "amount", "destination": "amount", "type": "decimal(12,3)"},
+        {"source": "day", "destination": "day", "type": "date"},
+        {"source": "at", "destination": "at", "type": "timestamp"},
+    ]
+    google.workspace.execute("DROP TABLE target")
+    google.client.put(google.book, "Sheet1!A1", [["code", "amount", "day", "at"], ["a", 1234.5, 45730, 45730.5]])
+    google.client.put(google.book, "Sheet1!A3", [["", ""], ["", ""]])
+    google.client.put(google.book, "Sheet1!A2", [["=1/0"]], "USER_ENTERED")
+    source = google.endpoint(rejects_tab="Rejets", decimal=",", date_order="dmy")
+    google.workspace.mapping(source=source, fields=fields)
+    assert google.run()[0]["rejected"] == 1
+    at = next(number for number, row in enumerate(google.client.rows(google.book, "Rejets"), 1) if "#DIV/0!" in row)
+    google.client.put(google.book, f"Rejets!F{at}", [["a"]])
+    assert google.run()[0]["inserted"] == 1
+    assert google.workspace.rows() == [("a", 1234.5, "2025-03-14", "2025-03-14 12:00:00+00:00")]

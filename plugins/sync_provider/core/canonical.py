@@ -143,7 +143,7 @@ def _read_boolean(text: str) -> bool:
 
 def _read_date(text: str) -> date:
     if not _DATE.fullmatch(text):
-        raise ValueError("dates are written 2024-12-31")
+        raise ValueError("dates are days of the calendar, written 2024-12-31 or as date_order says")
     try:
         return date.fromisoformat(text)
     except ValueError:

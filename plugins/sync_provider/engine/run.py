@@ -20,6 +20,7 @@ from sync_provider.core.errors import SyncConnectionError, SyncDataError, SyncEr
 from sync_provider.core.mapping import Mapping
 from sync_provider.engine.environment import Environment
 from sync_provider.engine.loader import MappingSource
+from sync_provider.engine.scratch import interrupted
 from sync_provider.engine.staging import run_folder
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def phase(ctx: RunContext, name: str) -> Iterator[Phase]:
     """Keep the books of one phase: start, counters, artifact, or the error and the run's failure.
 
     Raises:
-        SyncError: whatever the body raised, located; other exceptions pass as they are, recorded as ``unexpected``.
+        SyncError: whatever the body raised, located; SyncConnectionError (``stopped``) after a signal. Other exceptions pass as they are,
+            recorded as ``unexpected``.
     """
     runs = ctx.env.ledger.runs
     number = runs.start_phase(ctx.id, name, ctx.attempt)
@@ -121,13 +123,21 @@ def phase(ctx: RunContext, name: str) -> Iterator[Phase]:
         _failed(ctx, name, number, error)
         raise
     except Exception as error:
+        if interrupted(error):
+            stopped = _stopped()
+            _failed(ctx, name, number, stopped)
+            raise stopped from error
         # Its text may hold anything, a record or a secret included: the type is all that is kept.
         _failed(ctx, name, number, SyncDataError(f"unexpected {type(error).__name__}", code="unexpected"))
         raise
     except KeyboardInterrupt:
-        _failed(ctx, name, number, SyncConnectionError("stopped by a person", hint="Start it again.", code="stopped"))
+        _failed(ctx, name, number, _stopped())
         raise
     runs.finish_phase(ctx.id, name, "succeeded", result.counters, result.artifact, number=number)
+
+
+def _stopped() -> SyncConnectionError:
+    return SyncConnectionError("stopped by a person or the machine", hint="Start it again.", code="stopped")
 
 
 def _failed(ctx: RunContext, name: str, number: int, error: SyncError) -> None:

@@ -31,6 +31,11 @@ def memory_limit_bytes() -> int:
     return min(_MOST_BYTES, max(_LEAST_BYTES, there // _SHARE))
 
 
+def interrupted(error: BaseException) -> bool:
+    """Whether a query ended because of a signal: DuckDB drops the exception that the signal's handler raised."""
+    return type(error) is RuntimeError and str(error) == "Query interrupted"
+
+
 def quote(name: str) -> str:
     """A SQL identifier, quoted for DuckDB."""
     return '"' + name.replace('"', '""') + '"'

@@ -113,7 +113,11 @@ def raw_batch(
     arrays[SHEET] = pa.repeat(pa.scalar(tab.title), count)
     arrays[ROW] = pa.array(block.numbers + 1, pa.int64())
     records = pa.RecordBatch.from_pydict(arrays)
-    rejections = [_rejection(block, row, places, tab, *refused[row]) for row in sorted(refused)]
+    rejections = []
+    for row in sorted(refused):
+        # What is right in such a record is given as others have it, so that correcting the wrong cell is enough.
+        texts = {column.name: arrays[column.name][row].as_py() for _, column in places}
+        rejections.append(_rejection(block, row, places, tab, texts, *refused[row]))
     if refused:
         records = records.take(pa.array([row for row in range(count) if row not in refused], pa.int64()))
     return RawBatch(records, rejections)
@@ -176,14 +180,22 @@ def _at(cells: list[list[Any]], row: int, column: int) -> str:
 
 
 def _rejection(
-    block: Block, row: int, places: Sequence[tuple[int, ColumnRequest]], tab: Tab, wrong: int, rule: str, why: str
+    block: Block,
+    row: int,
+    places: Sequence[tuple[int, ColumnRequest]],
+    tab: Tab,
+    texts: dict[str, str | None],
+    wrong: int,
+    rule: str,
+    why: str,
 ) -> Rejection:
     at, column = places[wrong]
+    value = verbatim(block.cells[wrong][row])
     return Rejection(
         rule=rule,
         field=column.name,
-        value=verbatim(block.cells[wrong][row]),
+        value=value,
         message=why,
         where=Where(sheet=tab.title, cell=a1.cell(int(block.numbers[row]), at)),
-        record={each.name: verbatim(block.cells[index][row]) for index, (_, each) in enumerate(places)},
+        record=texts | {column.name: value},
     )

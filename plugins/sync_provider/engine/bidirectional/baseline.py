@@ -1,7 +1,8 @@
 """What both sides agreed on last: one Parquet file in the store, named by a pointer in the ledger. It only ever follows the data.
 
 It holds, per key, the mapped fields as agreed, `UNAGREED` (fields on which the sides never agreed) and `GONE` + side (since when a record
-that is in the baseline has been missing there). Its schema's metadata holds the *shape*: what a baseline is a baseline of.
+that is in the baseline has been missing there), and the records' fingerprints, for as long as DuckDB's version makes the same. Its schema's
+metadata holds the *shape*: what a baseline is a baseline of.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from sync_provider.core.conflicts import SIDES
 from sync_provider.core.endpoints import Endpoint
 from sync_provider.core.errors import SyncDataError, SyncValidationError
 from sync_provider.core.mapping import Mapping
+from sync_provider.engine.bidirectional.sides import fingerprints
+from sync_provider.engine.fingerprints import comparable, stamped
 from sync_provider.engine.run import RunContext
 from sync_provider.engine.staging import stage, staged_schema, unstage
 
@@ -96,8 +99,8 @@ def find(ctx: RunContext) -> Baseline:
         return Baseline(None, "lost" if _has_synchronised(ctx) else "first")
     try:
         held = staged_schema(ctx.env.store, current.path)
-        # Read as a whole before anything is concluded from a part: a damaged end must not look like missing records.
-        sum(batch.num_rows for batch in unstage(ctx.env.store, current.path))
+        # Verified as a whole before anything is concluded from a part: a damaged end must not look like missing records.
+        ctx.env.store.sha256(current.path)
     except SyncDataError as error:
         state = "lost" if error.code in ("staging_gone", "store_missing") else "damaged"
         log.warning(
@@ -154,15 +157,21 @@ def advance(
         version: tells this plan's file from that of another plan of the same run.
     """
     target = schema(ctx.mapping)
+    whole = stamped(target)
     path = f"baselines/{ctx.mapping.id}/{ctx.id}.{version}.agreed.parquet"
+    ready = before.path is not None and comparable(staged_schema(ctx.env.store, before.path))
+    with fingerprints(ctx.mapping) as marks:
 
-    def records() -> Iterator[pa.RecordBatch]:
-        for batch in kept(before.records(ctx), replaced):
-            yield batch.select(target.names).cast(target)
-        for batch in confirmed:
-            yield batch.select(target.names).cast(target)
+        def records() -> Iterator[pa.RecordBatch]:
+            for batch in kept(before.records(ctx), replaced):
+                if ready:
+                    yield batch.select(whole.names).cast(whole)
+                else:
+                    yield marks.stamp(batch.select(target.names).cast(target))
+            for batch in confirmed:
+                yield marks.stamp(batch.select(target.names).cast(target))
 
-    stage(ctx.env.store, path, target, records())
+        stage(ctx.env.store, path, whole, records())
     return path
 
 

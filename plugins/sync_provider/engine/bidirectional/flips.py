@@ -2,18 +2,18 @@
 
 A row that two systems keep rewriting (one trims, the other pads) would be written for ever, each run a success. A record that returns to
 a state which it had before our last writes is a *flip*; the third in consecutive runs trips a guard.
+
+A state is the record's fingerprint, 0 for no record. Another version of DuckDB may give others: that delays an alert, no more.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sync_provider.core.canonical import write_text
-from sync_provider.core.conflicts import Side, Values
+from sync_provider.core.conflicts import Side
 from sync_provider.core.errors import SyncDataError
 from sync_provider.engine.run import RunContext
 
@@ -28,7 +28,7 @@ def pointer(mapping_id: str) -> str:
 
 @dataclass(slots=True)
 class Flips:
-    """What consecutive runs wrote: key → returns so far, digests of the last states, sides written last."""
+    """What consecutive runs wrote: key → returns so far, the last states, sides written last."""
 
     before: dict[str, dict[str, Any]] = field(default_factory=dict)
     after: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -49,11 +49,17 @@ class Flips:
         """Whether the last run wrote this key on that side."""
         return key in self.before and side in self.before[key]["sides"]
 
-    def writes(self, key: str, sides: Sequence[Side], base: Values, record: Values | None) -> None:
-        """Note that this run writes the key."""
-        state = _digest(record)
+    def writes(self, key: str, sides: Sequence[Side], base: int, state: int) -> None:
+        """Note that this run writes the key.
+
+        Args:
+            key: its text.
+            sides: where.
+            base: the state that both sides agreed on.
+            state: the one that is written.
+        """
         last = self.before.get(key)
-        seen = last["seen"] if last else [_digest(base)]
+        seen = last["seen"] if last else [base]
         returns = last["returns"] + 1 if last and state in seen else 0
         self.after[key] = {"returns": returns, "seen": [*seen, state][-_REMEMBERED:], "sides": list(sides)}
 
@@ -70,10 +76,3 @@ class Flips:
         with ctx.env.store.open_write(path) as sink:
             sink.write(json.dumps(self.after).encode())
         return path
-
-
-def _digest(record: Values | None) -> str:
-    if record is None:
-        return ""
-    parts = (f"{name}\x1f{'' if value is None else '=' + write_text(value)}" for name, value in sorted(record.items()))
-    return hashlib.sha256("\x1e".join(parts).encode()).hexdigest()[:16]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from sync_provider.core.conflicts import (
     Outcome,
     Rules,
     Side,
+    Values,
     other,
     same,
 )
@@ -30,6 +32,7 @@ from sync_provider.core.mapping import Mapping
 from sync_provider.core.reconcile import reconcile
 from sync_provider.engine.bidirectional import baseline
 from sync_provider.engine.bidirectional.baseline import GONE, NAME_SEPARATOR, UNAGREED
+from sync_provider.engine.bidirectional.differ import SETS, Differing
 from sync_provider.engine.bidirectional.flips import Flips
 from sync_provider.engine.bidirectional.sides import TIME
 from sync_provider.engine.fingerprints import POSITION, one_spelling
@@ -110,6 +113,7 @@ class Merger:
         raws: raw source columns (prefixed, as in the snapshot) → Arrow type.
         facts: see `Facts`.
         flips: what the last runs wrote.
+        states: fingerprints of records; see `Differ.states`.
     """
 
     mapping: Mapping
@@ -118,15 +122,58 @@ class Merger:
     raws: dict[str, pa.DataType]
     facts: Facts
     flips: Flips
+    states: Callable[[pa.RecordBatch], list[int]]
     notes: Counter[str] = field(default_factory=Counter)
 
-    def merge(self, rows: list[dict[str, Any]]) -> Chunk:
-        """Decide a chunk of keys, as `Differ.rows` gives them."""
+    def merge(self, found: Differing) -> Chunk:
+        """Decide some keys."""
         work = _Work(self)
-        for row in rows:
-            work.take(row)
+        columns = {name: found.records[name] for name in SETS}
+        records = {name: [] if held is None else held.to_pylist() for name, held in columns.items()}
+        for number, key in enumerate(found.keys.to_pylist()):
+            held = {name: None if key[short] is None else records[name][number] for name, short in SETS.items()}
+            work.take(key["k"], held, key["base_state"])
         work.copy_losers()
+        work.note_writes()
         return work.chunk()
+
+    def copy(self, found: Differing, side: Side) -> Chunk:
+        """Records that were edited on this side only: the other side gets them whole, and so does the baseline."""
+        import pyarrow as pa
+
+        target, keys = other(side), found.keys
+        new, old = found.records[side], found.records[target]
+        assert new is not None
+        assert old is not None
+        names = [f.destination for f in self.mapping.fields]
+        stream = change_schema(self.schema, names).append(pa.field(KEY, pa.string()))
+        operation = pa.repeat(pa.scalar("update"), keys.num_rows)
+        arrays = [operation, *(held.column(name) for held in (new, old) for name in names), keys.column("k")]
+        states = (keys.column(name).to_pylist() for name in ("k", "base_state", f"{side}_state"))
+        for key, base, state in zip(*states, strict=True):
+            self.note_write(key, [target], base, state)
+        bases = iter(keys.column("b").to_pylist())
+        (actions,) = plain_actions(self.mapping, [new], here=SIDES, does={target: "update"}, bases=bases)
+        return Chunk(
+            changes={
+                target: pa.RecordBatch.from_arrays(arrays, schema=stream),
+                side: pa.RecordBatch.from_pylist([], schema=stream),
+            },
+            raws={
+                name: old.column(name) if target == "source" else pa.array([], type_)
+                for name, type_ in self.raws.items()
+            },
+            actions=actions,
+            conflicts=[],
+        )
+
+    def note_write(self, key: str, written: list[Side], base: int, state: int) -> None:
+        """Note that a record of the baseline is written, and to which state; see `Flips`."""
+        kept = [side for side in SIDES if side not in written]
+        if len(kept) == 1 and self.flips.wrote(key, kept[0]):
+            # We wrote this very record there in the last run, and it is not what we wrote.
+            self.notes["normalised"] += 1
+        self.flips.writes(key, written, base, state)
 
     def json_fields(self) -> list[str]:
         return [f.destination for f in self.mapping.fields if f.logical_type.kind == "json"]
@@ -143,27 +190,37 @@ class _Work:
         self._actions: list[dict[str, Any]] = []
         self._conflicts: list[tuple[str, Conflict]] = []
         self._copies: dict[str, dict[str, Any]] = {}
+        self._written: list[tuple[str, list[Side], int, Values | None]] = []
 
-    def take(self, row: dict[str, Any]) -> None:
-        """Decide one key."""
-        key = row["k"]
-        held: dict[Side, dict[str, Any] | None] = {"source": row["s"], "destination": row["d"]}
+    def take(self, key: str, found: Dict[str, dict[str, Any] | None], state: int | None) -> None:
+        """Decide one key.
+
+        Args:
+            key: its text.
+            found: its record in each set.
+            state: the baseline's, see `Flips`.
+        """
+        held: dict[Side, dict[str, Any] | None] = {side: found[side] for side in SIDES}
         record = {side: self._values(values) for side, values in held.items()}
-        base = self._base(row["b"])
+        base = self._base(found["base"])
         outcome = reconcile(
             base,
             record["source"],
             record["destination"],
             self._m.rules,
-            self._circumstances(key, held, row["b"]),
+            self._circumstances(key, held, found["base"]),
         )
         wanted = {"source": outcome.source, "destination": outcome.destination}
         does = {side: self._write(side, key, held[side], record[side], wanted[side]) for side in SIDES}
         self._conflicts += [(key, conflict) for conflict in outcome.conflicts]
         for copy in outcome.copies:
             self._copies[key_text(copy, self._m.mapping.key)] = dict(copy)
-        self._note(key, base, outcome, does)
-        self._act(key, row["b"], base, held, outcome, does)
+        if outcome.note:
+            self._m.notes[outcome.note] += 1
+        if state is not None and any(does.values()):
+            written = [side for side in SIDES if does[side]]
+            self._written.append((key, written, state, outcome.destination or outcome.source))
+        self._act(key, found["base"], base, held, outcome, does)
 
     def _values(self, record: dict[str, Any] | None) -> dict[str, Any] | None:
         if record is None:
@@ -228,16 +285,14 @@ class _Work:
             row |= {name: old[name] if old else None for name in self._m.raws}
         self._changes[side].append(row)
 
-    def _note(self, key: str, base: Base | None, outcome: Outcome, does: dict[Side, str | None]) -> None:
-        if outcome.note:
-            self._m.notes[outcome.note] += 1
-        written = [side for side in SIDES if does[side]]
-        if base is not None and written:
-            kept = [side for side in SIDES if not does[side]]
-            if len(kept) == 1 and self._m.flips.wrote(key, kept[0]):
-                # We wrote this very record there in the last run, and it is not what we wrote.
-                self._m.notes["normalised"] += 1
-            self._m.flips.writes(key, written, base.values, outcome.destination or outcome.source)
+    def note_writes(self) -> None:
+        """Note what is written of records of the baseline; their states are found all at once."""
+        import pyarrow as pa
+
+        records = [record for *_, record in self._written if record is not None]
+        states = iter(self._m.states(pa.RecordBatch.from_pylist(records, schema=self._m.schema)))
+        for key, written, base, record in self._written:
+            self._m.note_write(key, written, base, 0 if record is None else next(states))
 
     def _act(
         self,

@@ -13,6 +13,7 @@ from sync_provider.connectors.base import Connector, TargetColumn
 from sync_provider.core.conflicts import Side
 from sync_provider.core.mapping import Mapping
 from sync_provider.core.schema import LogicalType
+from sync_provider.engine.fingerprints import Fingerprints
 from sync_provider.engine.transform import Conversion, ConversionField
 
 TIME = "__time"
@@ -51,6 +52,11 @@ def conversion(mapping: Mapping, side: Side, connector: Connector) -> Conversion
         carried=_carried(mapping, {c.name: c.type for c in described}) if side == "source" else None,
         mark_filtered=True,
     )
+
+
+def fingerprints(mapping: Mapping) -> Fingerprints:
+    """What tells records of this integration apart. Use as a context manager."""
+    return Fingerprints({f.destination: f.logical_type for f in mapping.fields}, mapping.key)
 
 
 def _carried(mapping: Mapping, types: Dict[str, LogicalType]) -> dict[str, LogicalType]:

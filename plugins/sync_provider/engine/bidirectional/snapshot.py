@@ -11,9 +11,11 @@ from sync_provider.connectors.base import Connector, ReadRequest
 from sync_provider.core.conflicts import Side
 from sync_provider.core.errors import SyncDataError, Where
 from sync_provider.engine.bidirectional import sides
+from sync_provider.engine.fingerprints import stamped
 from sync_provider.engine.identity import Unidentified, give_ids
 from sync_provider.engine.phases.tracking import RefusedKeys
 from sync_provider.engine.phases.unchanged import version_of
+from sync_provider.engine.phases.unsettled import refuse_unsettled
 from sync_provider.engine.rejection_spool import RejectionSpool
 from sync_provider.engine.run import RunContext, phase
 from sync_provider.engine.staging import stage
@@ -49,6 +51,7 @@ def snapshot(ctx: RunContext, side: Side) -> dict[str, Any]:
 
     Raises:
         SyncDataError: a mapped column is missing, or the read was cut short: a part is no snapshot.
+        SyncConnectionError: a file of it is still being written; may be tried again.
     """
     name = f"snapshot_{side}"
     with phase(ctx, name) as result:
@@ -71,6 +74,7 @@ def snapshot(ctx: RunContext, side: Side) -> dict[str, Any]:
 def _read(ctx: RunContext, side: Side, name: str, connector: Connector) -> dict[str, Any]:
     with (
         sides.conversion(ctx.mapping, side, connector) as conversion,
+        sides.fingerprints(ctx.mapping) as fingerprints,
         RejectionSpool(ctx.env.store, ctx.path(f"{name}.rejections")) as spool,
     ):
         absent = not connector.describe()
@@ -79,7 +83,9 @@ def _read(ctx: RunContext, side: Side, name: str, connector: Connector) -> dict[
         unidentified = Unidentified(ctx.mapping, side)
         counters = {"read": 0}
         records = () if absent else _records(ctx, name, connector, conversion, spool, counters, unidentified)
-        staged = stage(ctx.env.store, ctx.path(f"{name}.parquet"), conversion.schema, records)
+        # Compared by their fingerprints, the records need not be read again before it is known which of them differ.
+        schema, marked = stamped(conversion.schema), map(fingerprints.stamp, records)
+        staged = stage(ctx.env.store, ctx.path(f"{name}.parquet"), schema, marked)
         spool.commit(ctx.env.ledger, ctx.id, name)
     unidentified.tell()
     if absent:
@@ -124,13 +130,15 @@ def _records(
     counters: dict[str, int],
     unidentified: Unidentified,
 ) -> Iterator[pa.RecordBatch]:
-    for raw in connector.read(ReadRequest(columns=conversion.columns)):
+    reading = connector.read(ReadRequest(columns=conversion.columns))
+    for raw in reading:
         counters["read"] += raw.records.num_rows + len(raw.rejections)
         converted = conversion.convert(unidentified.leave_out(raw))
         spool.add(raw.rejections)
         spool.add(converted.rejections)
         ctx.env.progress(name, counters["read"])
         yield converted.records
+    refuse_unsettled(reading, "a two-way run compares whole sides")
 
 
 def _refuse_parts(ctx: RunContext) -> None:

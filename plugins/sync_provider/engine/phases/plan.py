@@ -160,6 +160,7 @@ def _facts(ctx: RunContext, incoming: int, existing: int, *, deletable: int, del
         deletable=deletable,
         deletes=deletes,
         deleted_in_window=deleted_in_window(ctx),
+        partial=ctx.artifact("extract")["partial"],
     )
 
 
