@@ -285,3 +285,37 @@ def test_a_key_that_stands_twice_in_the_sheet_is_named_with_its_rows(google):
         (stored,) = environment.ledger.rejections.list(mapping_id="sample", status="open")
     assert stored.message.startswith("the destination holds 2 records with this key: Sheet1!2:2, Sheet1!5:5.")
     assert stored.where == Where(sheet="Sheet1", cell="2:2")
+
+
+def test_a_destination_cell_that_does_not_fit_holds_up_its_own_record_only(google):
+    google.client.put(google.book, "Sheet1!A1", [["code", "amount"], ["a", 1], ["b", "soon"], ["z", "never"]])
+    google.workspace.csv("code,amount\na,2\nb,3\nc,4\n")
+    google.workspace.mapping(mode="export", destination=google.endpoint())
+    result, _ = google.run()
+    assert (result["read"], result["updated"], result["inserted"], result["rejected"]) == (3, 1, 1, 1)
+    rows = [["a", 2], ["b", "soon"], ["z", "never"], ["c", 4]]
+    assert google.client.rows(google.book)[1:] == rows
+    with google.workspace.environment() as env:
+        (rejection,) = env.ledger.rejections.list(mapping_id="sample")
+    assert (rejection.rule, rejection.key, rejection.where.sheet, rejection.where.row) == (
+        "destination_unreadable",
+        "b",
+        "Sheet1",
+        3,
+    )
+    google.workspace.mapping(mode="export", destination=google.endpoint(), write="mirror")
+    assert google.run()[0]["deleted"] == 0
+    assert google.client.rows(google.book)[1:] == rows
+
+
+def test_a_destination_key_that_does_not_fit_stops_the_run(google):
+    google.client.put(google.book, "Sheet1!A1", [["code", "amount"], ["one", 1]])
+    google.workspace.csv("code,amount\n1,2\n")
+    fields = [
+        {"source": "code", "destination": "code", "type": "integer"},
+        {"source": "amount", "destination": "amount"},
+    ]
+    google.workspace.mapping(mode="export", destination=google.endpoint(), fields=fields)
+    with pytest.raises(SyncDataError, match="does not fit the mapping") as caught:
+        google.run()
+    assert (caught.value.code, caught.value.where.row) == ("destination_unreadable", 2)

@@ -84,6 +84,19 @@ class Planner:
         ).fetchall()
         return [(str(k), int(n), places) for k, n, places in rows]
 
+    def take_out(self, keys: Iterable[str]) -> list[str]:
+        """Leave out incoming records of these keys (canonical text); returns those that there were."""
+        import pyarrow as pa
+
+        self._db.register("unwanted", pa.table({"k": pa.array(list(keys), pa.string())}))
+        key = key_text_sql(self.mapping, "i")
+        found = self._db.execute(
+            f"DELETE FROM incoming i WHERE {key} IN (FROM unwanted) RETURNING {key}"  # noqa: S608
+        ).fetchall()
+        self._db.unregister("unwanted")
+        self._compared = False
+        return sorted(str(k) for (k,) in found)
+
     def drop_ambiguous(self) -> None:
         """Leave out incoming records whose key stands more than once in the destination."""
         if self._find_repeated():

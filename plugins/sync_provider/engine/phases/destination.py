@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sync_provider.connectors.base import ReadRequest
 from sync_provider.core.errors import SyncDataError
+from sync_provider.core.report import Rejection
 from sync_provider.engine.run import RunContext
 from sync_provider.engine.transform import Conversion
 
@@ -14,26 +15,34 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def mapped_records(ctx: RunContext, conversion: Conversion) -> Iterator[pa.RecordBatch]:
+def mapped_records(
+    ctx: RunContext, conversion: Conversion, unreadable: dict[str, Rejection]
+) -> Iterator[pa.RecordBatch]:
     """The mapped fields of every record, typed; nothing if the destination does not exist yet.
 
+    Args:
+        ctx: the run.
+        conversion: the destination's.
+        unreadable: takes the records that do not fit the mapped types, by key: they cannot be compared, and must not be overwritten
+            unseen.
+
     Raises:
-        SyncDataError: a record does not fit the mapped types.
+        SyncDataError: such a record has no readable key: it may be any.
     """
     with ctx.connect("destination") as connector:
         if not connector.describe():
             return
         for raw in connector.read(ReadRequest(columns=conversion.columns)):
             converted = conversion.convert(raw)
-            refused = [*raw.rejections, *converted.rejections]
-            if refused:
-                # A record that cannot be read cannot be compared, and must not be overwritten unseen.
-                raise SyncDataError(
-                    f"the destination holds a record that does not fit the mapping ({refused[0].rule})",
-                    where=refused[0].where,
-                    hint="Correct it there, or change the field's type in the mapping.",
-                    code="destination_unreadable",
-                ).at(endpoint="destination", key=refused[0].key, field=refused[0].field)
+            for refused in (*raw.rejections, *converted.rejections):
+                if refused.key is None or refused.field in ctx.mapping.key:
+                    raise SyncDataError(
+                        f"the destination holds a record that does not fit the mapping ({refused.rule})",
+                        where=refused.where,
+                        hint="Correct it there, or change the field's type in the mapping.",
+                        code="destination_unreadable",
+                    ).at(endpoint="destination", key=refused.key, field=refused.field)
+                unreadable[refused.key] = refused
             yield converted.records
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from sync_provider.connectors.base import FILE, SHEET
@@ -18,6 +21,8 @@ from sync_provider.engine.rejection_spool import RejectionSpool
 from sync_provider.engine.run import RunContext, phase
 from sync_provider.engine.staging import stage, unstage
 from sync_provider.engine.transform import Conversion
+
+log = logging.getLogger(__name__)
 
 CHANGES = "changes.parquet"
 
@@ -88,8 +93,10 @@ def _whole(ctx: RunContext, accepted: dict[str, Any]) -> tuple[PlanSummary, Guar
 def _by_key(ctx: RunContext, accepted: dict[str, Any]) -> tuple[PlanSummary, GuardFacts, dict[str, Any]]:
     mapping, env = ctx.mapping, ctx.env
     with Conversion.for_destination(mapping) as conversion, Planner(mapping, conversion.schema) as planner:
-        planner.load_existing(destination.mapped_records(ctx, conversion))
-        refused = _refuse_ambiguous(ctx, planner, accepted)
+        unreadable: dict[str, Rejection] = {}
+        planner.load_existing(destination.mapped_records(ctx, conversion, unreadable))
+        planner.load_incoming(unstage(env.store, accepted["path"]))
+        refused = _refuse(ctx, [*_unreadable(planner, unreadable), *_ambiguous(planner)])
         deletes = mapping.write == "mirror" and not ctx.artifact("extract")["partial"]
         if deletes:
             planner.load_tracked(tracking.read(ctx))
@@ -127,29 +134,37 @@ def _by_key(ctx: RunContext, accepted: dict[str, Any]) -> tuple[PlanSummary, Gua
     )
 
 
-def _refuse_ambiguous(ctx: RunContext, planner: Planner, accepted: dict[str, Any]) -> int:
-    """Load the incoming records; those whose key the destination holds twice are rejected, for none may be guessed."""
-    rejections = 0
-    planner.load_incoming(unstage(ctx.env.store, accepted["path"]))
-    with RejectionSpool(ctx.env.store, ctx.path("plan.rejections")) as spool:
-        for key, count, coordinates in planner.ambiguous():
-            # The number of a database's record leads nobody to it.
-            places = [place_of(each) for each in coordinates if each[SHEET] or each[FILE]]
-            shown = f": {', '.join(map(str, places))}" if places else ""
-            spool.add(
-                [
-                    Rejection(
-                        rule="duplicate_key",
-                        message=f"the destination holds {count} records with this key{shown}. Delete the surplus there",
-                        key=key,
-                        where=places[0] if places else Where(),
-                    )
-                ]
-            )
-            rejections += 1
-        spool.commit(ctx.env.ledger, ctx.id, "plan")
+def _unreadable(planner: Planner, unreadable: dict[str, Rejection]) -> Iterator[Rejection]:
+    """Incoming records whose place is taken by what does not fit the mapping; it may be somebody's edit, and stays."""
+    taken = planner.take_out(unreadable) if unreadable else []
+    for key in taken:
+        there = unreadable[key]
+        message = f"the destination's record of this key does not fit the mapping: {there.message}. Correct it there"
+        yield replace(there, rule="destination_unreadable", message=message, record={})
+    if left := len(unreadable) - len(taken):
+        log.warning("%d records of the destination do not fit the mapping, and are left alone", left)
+
+
+def _ambiguous(planner: Planner) -> Iterator[Rejection]:
+    """Incoming records whose key the destination holds twice, for none may be guessed."""
+    for key, count, coordinates in planner.ambiguous():
+        # The number of a database's record leads nobody to it.
+        places = [place_of(each) for each in coordinates if each[SHEET] or each[FILE]]
+        shown = f": {', '.join(map(str, places))}" if places else ""
+        yield Rejection(
+            rule="duplicate_key",
+            message=f"the destination holds {count} records with this key{shown}. Delete the surplus there",
+            key=key,
+            where=places[0] if places else Where(),
+        )
     planner.drop_ambiguous()
-    return rejections
+
+
+def _refuse(ctx: RunContext, found: list[Rejection]) -> int:
+    with RejectionSpool(ctx.env.store, ctx.path("plan.rejections")) as spool:
+        spool.add(found)
+        spool.commit(ctx.env.ledger, ctx.id, "plan")
+    return len(found)
 
 
 def _facts(ctx: RunContext, incoming: int, existing: int, *, deletable: int, deletes: int) -> GuardFacts:
