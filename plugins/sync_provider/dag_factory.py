@@ -5,7 +5,7 @@ Runs whenever Airflow parses DAG files: it opens no socket, no ledger and no sto
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import MutableMapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from sync_provider.core.durations import parse_duration
 from sync_provider.core.endpoints import CsvEndpoint, Endpoint, ExcelEndpoint, GoogleSheetsEndpoint, SqlEndpoint
 from sync_provider.core.errors import MappingError, MappingErrors, SyncError, Where
 from sync_provider.core.mapping import Mapping
+from sync_provider.core.mapping_checks import unavailable
 from sync_provider.core.schedule import Schedule
 from sync_provider.engine.loader import MappingSource, load_mapping, scan_mappings
 from sync_provider.notify import refused_notifiers
@@ -217,14 +218,6 @@ def _clock(mapping: Mapping, schedule: Schedule) -> Any:
     return timetable_class(schedule.text, timezone=mapping.timezone)
 
 
-def _unavailable(mapping: Mapping) -> Iterator[tuple[str, str]]:
-    """What the models accept for the versions to come and this one does not run, as (path, name): said, not ignored."""
-    if mapping.when.kind == "realtime":
-        yield "schedule", "realtime"
-    if mapping.webhooks:
-        yield "webhooks", "webhooks"
-
-
 def check_available(source: MappingSource) -> None:
     """Let a mapping pass that this version, as deployed here, can run.
 
@@ -232,11 +225,11 @@ def check_available(source: MappingSource) -> None:
         MappingErrors: what it cannot, each at its place in the file.
     """
     mapping = source.mapping
-    found = [(path, f"{name} is not available in this version") for path, name in _unavailable(mapping)]
+    errors = unavailable(mapping)
     if mapping.alerts.notifiers:
-        found += refused_notifiers(mapping, hooks.allowed_notifiers())
-    if found:
-        errors = [MappingError(text, where=Where(field=path), code="not_available") for path, text in found]
+        found = refused_notifiers(mapping, hooks.allowed_notifiers())
+        errors += [MappingError(text, where=Where(field=path), code="not_available") for path, text in found]
+    if errors:
         raise MappingErrors([source.locate(error) for error in errors])
 
 

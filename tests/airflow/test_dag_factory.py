@@ -189,7 +189,7 @@ def test_the_start_is_fixed_and_in_the_mappings_time_zone(mappings):
     ("changes", "place"),
     [
         ({"schedule": "realtime"}, "schedule: realtime is not available in this version"),
-        ({"webhooks": "[{connection: hook}]"}, "webhooks: webhooks is not available in this version"),
+        ({"webhooks": "[{connection: hook}]"}, "webhooks: webhooks are not available in this version"),
         (
             {"alerts": "{notifiers: [{name: os.system, kwargs: {text: '{{ 7 * 7 }}'}}]}"},
             "alerts.notifiers[0].name: os.system is not allowed",

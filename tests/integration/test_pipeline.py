@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from datetime import UTC, datetime
@@ -188,13 +189,75 @@ def test_an_emptied_source_trips_and_deletes_nothing(workspace: Workspace) -> No
     workspace.csv("code,amount\n001,1\n002,2\n")
     workspace.run()
     workspace.csv("code,amount\n")
-    with pytest.raises(SyncValidationError, match="the source gave no record, the destination holds 2") as caught:
+    with pytest.raises(
+        SyncValidationError, match="the source gave no record that can be written, the destination"
+    ) as caught:
         workspace.run()
     assert caught.value.code == "guard_tripped"
     assert len(workspace.rows()) == 2
     with workspace.environment() as env:
         assert env.ledger.runs.list()[0].state == "blocked"
     check(workspace.run(allow_deletes_once=True), "succeeded", deleted=2)
+
+
+SEVERAL = {"type": "csv", "path": "in*.csv", "settle": "PT1H"}
+
+
+def settled(workspace: Workspace, name: str) -> None:
+    os.utime(workspace.files / name, (0, 0))
+
+
+def test_records_of_a_file_still_being_written_are_not_taken_for_deleted(workspace: Workspace) -> None:
+    workspace.mapping(**MIRROR, source=SEVERAL)
+    for number in ("1", "2"):
+        workspace.csv(f"code,amount\n00{number},1\n", f"in{number}.csv")
+        settled(workspace, f"in{number}.csv")
+    workspace.run()
+    workspace.csv("code,amount\n002,5\n", "in2.csv")
+    assert workspace.run()["deleted"] == 0
+    assert [row[0] for row in workspace.rows()] == ["001", "002"]
+
+
+def test_a_replacement_waits_for_a_file_still_being_written(workspace: Workspace) -> None:
+    anything = {"max_deletes": "100%", "max_deletes_in_window": "100%", "empty_source": "allow"}
+    workspace.mapping(write="replace", guards=anything, source=SEVERAL)
+    for number in ("1", "2"):
+        workspace.csv(f"code,amount\n00{number},1\n", f"in{number}.csv")
+        settled(workspace, f"in{number}.csv")
+    workspace.run()
+    workspace.csv("code,amount\n002,5\n", "in2.csv")
+    with pytest.raises(SyncConnectionError, match="still being written") as caught:
+        workspace.run()
+    assert caught.value.where.file == "in2.csv"
+    assert len(workspace.rows()) == 2
+    settled(workspace, "in2.csv")
+    check(workspace.run(), "succeeded", read=2, inserted=2)
+
+
+@pytest.mark.parametrize("part", [{"limit": 1}, {"keys": ("001",)}])
+def test_a_part_never_replaces_the_whole(workspace: Workspace, part: dict[str, Any]) -> None:
+    workspace.mapping(write="replace", guards={"max_deletes": "100%", "max_deletes_in_window": "100%"})
+    workspace.csv("code,amount\n001,1\n002,2\n")
+    workspace.run()
+    with pytest.raises(SyncDataError, match="this run was asked for a part of it"):
+        workspace.run(**part)
+    assert len(workspace.rows()) == 2
+    assert workspace.run(**part, dry_run=True)["state"] == "succeeded"
+
+
+def test_a_part_without_records_is_no_emptied_source(workspace: Workspace) -> None:
+    workspace.mapping(**MIRROR)
+    workspace.csv("code,amount\n001,1\n002,2\n")
+    workspace.run()
+    check(workspace.run(keys=("003",)), "succeeded", read=2, filtered=2)
+    assert len(workspace.rows()) == 2
+
+
+def test_records_without_a_key_are_not_asked_for_by_key(workspace: Workspace) -> None:
+    workspace.mapping(write="append", key=None)
+    workspace.csv("code,amount\n001,1\n")
+    with pytest.raises(SyncDataError, match="by key, and this integration has none"):
+        workspace.run(keys=("001",))
 
 
 def test_a_tripped_guard_waits_for_an_approval_of_that_very_plan(workspace: Workspace) -> None:

@@ -105,6 +105,19 @@ def test_one_bad_request_undoes_the_whole_batch(client, book):
     assert client.rows(book) == [["kept"]]
 
 
+def test_frozen_rows_are_not_all_that_may_be_left(client):
+    book = client.create(rows=4)
+    held = {"sheetId": 0, "gridProperties": {"frozenRowCount": 2}}
+    client.batch(book, {"updateSheetProperties": {"properties": held, "fields": "gridProperties.frozenRowCount"}})
+    refused = refusal(lambda: client.batch(book, {"deleteDimension": rows_of(2, 4)}))
+    assert (
+        refused["message"]
+        == "Invalid requests[0].deleteDimension: Sorry, it is not possible to delete all non-frozen rows."
+    )
+    client.batch(book, {"deleteDimension": rows_of(1, 3)})
+    assert properties(client, book)["gridProperties"] == {"rowCount": 2, "columnCount": 26, "frozenRowCount": 1}
+
+
 @pytest.mark.parametrize(
     ("request_", "message"),
     [

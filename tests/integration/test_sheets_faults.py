@@ -325,6 +325,8 @@ def test_not_shared_reader_only_and_missing_are_told_apart(side: SheetsSide) -> 
         side.read(side.connector(other), code="string")
     assert caught.value.code == "google_not_shared"
     assert other["client_email"] in str(caught.value.hint)
+    with pytest.raises(SyncDataError, match="or it is not shared with the account"):
+        side.connector(other).token()
 
     side.client.control("POST", "share", {"id": side.book, "email": other["client_email"], "role": "reader"})
     assert len(side.read(side.connector(other), code="string")[0]) == 2

@@ -81,13 +81,14 @@ def test_a_date_with_a_time_is_no_date(side: SheetsSide) -> None:
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Etc/GMT", "Pacific/Apia"])
-def test_every_zone_counts_as_pythons_own(tmp_path: Path, zone: str) -> None:
+@pytest.mark.parametrize("first", [44197, 51136])  # 2021 and 2040: beyond what the time zone database lists
+def test_every_zone_counts_as_pythons_own(tmp_path: Path, zone: str, first: int) -> None:
     from datetime import UTC, datetime, timedelta
     from zoneinfo import ZoneInfo
 
     side = SheetsSide(tmp_path, timeZone=zone)
     try:
-        days = [44197 + n * 37 for n in range(40)]
+        days = [first + n * 37 for n in range(40)]
         side.put(["at"], *([serial(day, 6.25)] for day in days))
         records, _ = side.read(at="timestamp")
     finally:
@@ -183,6 +184,13 @@ def test_a_missing_column_names_the_nearest(side: SheetsSide) -> None:
         side.read(code="string", prenom="string")
     assert "prénom" in str(caught.value)
     assert caught.value.where.sheet == TAB
+
+
+def test_a_column_in_another_unicode_spelling_is_told_apart(side: SheetsSide) -> None:
+    side.put(["cle\u0301", "name"], ["1", "a"])
+    with pytest.raises(SyncDataError) as caught:
+        side.read(clé="string")
+    assert "other Unicode characters" in str(caught.value.hint)
 
 
 def test_a_tab_without_a_header_is_no_empty_tab(side: SheetsSide) -> None:
@@ -326,6 +334,16 @@ def test_a_large_tab_is_read_in_blocks_of_a_bounded_size(side: SheetsSide, monke
     sizes = [each["response_bytes"] for each in side.log()["requests"] if each["method"].endswith("values.batchGet")]
     assert 3 < len(sizes) < 8
     assert max(sizes) < 40_000
+
+
+def test_blank_rows_cost_few_requests(side: SheetsSide, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_FIRST_ROWS_CELLS", 20)
+    side.put(["code", "name"])
+    side.put(["1", "a"], at="A900")
+    side.forget()
+    records, _ = side.read(code="string", name="string")
+    assert [record["code"] for record in records] == ["1"]
+    assert side.count("sheets.spreadsheets.values.batchGet") < 15
 
 
 def test_a_change_between_two_blocks_fails_the_read(side: SheetsSide, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from sheets_runs import Google
-from sync_provider.core.errors import SyncDataError, SyncValidationError
+from sync_provider.core.errors import SyncDataError, SyncValidationError, Where
 from sync_provider.sandbox.server import Sandbox
 from workspace import Workspace
 
@@ -273,3 +273,15 @@ def test_a_sheet_that_changes_by_itself_is_always_read(in_step):
     for _ in range(2):
         result, requests = in_step.run()
         assert (result["read"], len(requests) > 1) == (2, True)
+
+
+def test_a_key_that_stands_twice_in_the_sheet_is_named_with_its_rows(google):
+    google.client.put(google.book, "Sheet1!A1", [["code", "amount"], ["a", 1], ["b", 1], [], ["a", 2]])
+    google.workspace.csv("code,amount\na,9\nb,9\n")
+    google.workspace.mapping(destination=google.endpoint(), mode="export")
+    result, _ = google.run()
+    assert (result["updated"], result["rejected"]) == (1, 1)
+    with google.workspace.environment() as environment:
+        (stored,) = environment.ledger.rejections.list(mapping_id="sample", status="open")
+    assert stored.message.startswith("the destination holds 2 records with this key: Sheet1!2:2, Sheet1!5:5.")
+    assert stored.where == Where(sheet="Sheet1", cell="2:2")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from sheets_side import TAB, SheetsSide, cell_differences, columns
+from sync_provider.core.canonical import write_text
 from sync_provider.core.errors import SyncDataError
 
 BATCH = "sheets.spreadsheets.batchUpdate"
@@ -224,6 +225,18 @@ def test_a_formula_is_not_overwritten(side: SheetsSide) -> None:
     assert side.client.rows(side.book, f"{TAB}!B2:B3", "FORMULA") == [['="x"'], ["new"]]
 
 
+@pytest.mark.parametrize("mode", ["upsert", "append"])
+def test_new_records_go_below_formulas_that_show_nothing(side: SheetsSide, mode: str) -> None:
+    side.put(["code", "remark", "name"], ["a", "", "x"])
+    formulas = [[f'=IF(A{row}="";"";A{row})'] for row in range(3, 7)]
+    side.put(*formulas, at="C3", typed=True)
+    fresh = [{"code": code, "name": "new"} for code in "bc"]
+    result = side.write(PLAIN, *(("insert", each, None) for each in fresh), mode=mode)
+    assert (result.inserted, result.deferred_keys) == (2, [])
+    typed = side.client.rows(side.book, f"{TAB}!A2:C", "FORMULA")
+    assert typed == [["a", "", "x"], *(["", "", *each] for each in formulas), ["b", "", "new"], ["c", "", "new"]]
+
+
 def test_a_date_in_an_unformatted_cell_gets_a_format_and_its_neighbours_none(side: SheetsSide) -> None:
     fields = columns(code="string", day="date", price="decimal(12,2)")
     side.put(["code", "day", "price"], ["a"])
@@ -310,6 +323,36 @@ def test_numbers_that_a_cell_cannot_hold_are_written_as_text_and_come_back(side:
     ).inserted == 0  # fmt: skip
 
 
+def test_a_negative_zero_is_not_taken_for_somebodys_edit(side: SheetsSide) -> None:
+    side.put(["code", "ratio"], ["a", 1])
+    fields = columns(code="string", ratio="double")
+    changes = (
+        ("update", {"code": "a", "ratio": -0.0}, {"code": "a", "ratio": 1.0}),
+        ("insert", {"code": "b", "ratio": -0.0}, None),
+    )
+    result = side.write(fields, *changes)
+    assert (result.updated, result.inserted, result.deferred_keys) == (1, 1, [])
+
+
+@pytest.mark.parametrize("odd", [[], [datetime(2, 3, 4, 5, 6, 7, 8, tzinfo=UTC)]])
+def test_times_far_from_now_come_back_as_they_were(side: SheetsSide, odd: list[datetime]) -> None:
+    """With a time finer than a cell shows, each is read by itself; without, all at once."""
+    fields = columns(code="string", at="timestamp")
+    times = [
+        datetime(9999, 12, 31, 22, 59, 59, tzinfo=UTC),
+        datetime(9999, 12, 30, 1, 2, 3, 4000, tzinfo=UTC),
+        datetime(4000, 7, 1, 12, 34, 56, 789000, tzinfo=UTC),
+        datetime(1, 1, 2, 3, 4, 5, tzinfo=UTC),
+        *odd,
+    ]
+    records = [{"code": str(at), "at": time} for at, time in enumerate(times)]
+    result = side.write(fields, *(("insert", each, None) for each in records))
+    assert (result.inserted, result.deferred_keys) == (len(times), [])
+    found, rejections = side.read(code="string", at="timestamp")
+    assert not rejections
+    assert [each["at"] for each in found] == [write_text(time) for time in times]
+
+
 @pytest.mark.parametrize("mode", ["upsert", "append", "replace"])
 def test_a_text_too_long_for_a_cell_is_rejected_and_not_cut(side: SheetsSide, mode: str) -> None:
     side.put(["code", "name"])
@@ -353,6 +396,9 @@ def test_a_spreadsheet_that_would_be_too_large_is_refused_before_anything_is_wri
     with pytest.raises(SyncDataError) as caught:
         side.write(PLAIN, *(("insert", {"code": f"k{n}", "name": "x"}, None) for n in range(10)), mode=mode)
     assert caught.value.code == "spreadsheet_full"
+    with pytest.raises(SyncDataError) as caught:
+        side.write(PLAIN, ("insert", {"code": "a", "name": "x"}, None), connector=side.connector(sheet="New"))
+    assert caught.value.code == "spreadsheet_full"
     assert side.log()["writes"] == 0
 
 
@@ -371,7 +417,28 @@ def test_a_new_tab_has_a_frozen_bold_header(side: SheetsSide) -> None:
     assert caught.value.code == "sheet_missing"
 
 
+def test_all_records_may_go_below_a_frozen_header(side: SheetsSide) -> None:
+    """Google keeps a row that is not frozen, whatever becomes of the records."""
+    side.put(["code", "name"], ["a", "x"], ["b", "x"])
+    grid = {"rowCount": 3, "columnCount": 2, "frozenRowCount": 1}
+    properties = {"sheetId": 7, "gridProperties": grid}
+    side.client.batch(side.book, {"updateSheetProperties": {"properties": properties, "fields": "gridProperties"}})
+    result = side.write(PLAIN, *(("delete", None, {"code": code, "name": "x"}) for code in "ab"), mode="mirror")
+    assert (result.deleted, result.deferred_keys) == (2, [])
+    assert side.rows() == [["code", "name"]]
+    assert side.grid()[0]["properties"]["gridProperties"] == {**grid, "rowCount": 2}
+
+
 # Replacing and appending
+
+
+def test_nothing_may_replace_nothing_where_the_grid_ends(side: SheetsSide) -> None:
+    side.put(["code", "name"])
+    properties = {"sheetId": 7, "gridProperties": {"rowCount": 1, "columnCount": 2}}
+    side.client.batch(side.book, {"updateSheetProperties": {"properties": properties, "fields": "gridProperties"}})
+    side.forget()
+    assert side.write(PLAIN, mode="replace").inserted == 0
+    assert side.log()["writes"] == 0
 
 
 def test_replacing_keeps_looks_other_columns_and_footers(side: SheetsSide) -> None:

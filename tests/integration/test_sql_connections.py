@@ -12,7 +12,18 @@ from typing import Any
 
 import psycopg
 import pytest
-from sql_support import Postgres, Sqlite, columns, get, inserts, postgres_connection, put, sqlite_connection, table
+from sql_support import (
+    Postgres,
+    Sqlite,
+    columns,
+    get,
+    inserts,
+    postgres_connection,
+    put,
+    query,
+    sqlite_connection,
+    table,
+)
 from sync_provider.connectors.base import ConnectionInfo, Probe, Secret
 from sync_provider.core.errors import (
     MappingError,
@@ -235,6 +246,19 @@ def test_a_session_cut_in_the_middle_of_a_write_leaves_nothing(postgres_url: str
         put(table(database.connection), TARGET, *inserts([{"code": "a", "n": 1}]), fence=cut)
     assert caught.value.retryable
     assert database.run("SELECT count(*) FROM clients") == [(0,)]
+
+
+@pytest.mark.postgres
+def test_a_locked_table_is_not_waited_for_without_end(postgres_url: str) -> None:
+    database = Postgres(postgres_url)
+    database.run("CREATE TABLE clients (code text PRIMARY KEY, n bigint)")
+    impatient = postgres_connection(postgres_url, lock_timeout=0.1)
+    with psycopg.connect(postgres_url) as rival:
+        rival.execute("LOCK TABLE clients")
+        for each in (table(impatient), query(impatient, "SELECT * FROM clients")):
+            with pytest.raises(SyncConnectionError, match="lock timeout") as caught:
+                get(each, columns(code="string"))
+            assert caught.value.retryable
 
 
 @pytest.mark.postgres

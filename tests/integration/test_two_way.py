@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sync_provider.connectors.base import ConnectionInfo
-from sync_provider.core.errors import SyncDataError, SyncValidationError
+from sync_provider.core.errors import SyncConnectionError, SyncDataError, SyncValidationError
 from sync_provider.core.report import SideCounters
 from sync_provider.engine.bidirectional.baseline import pointer
 from workspace import Workspace
@@ -187,6 +188,20 @@ def test_a_deletion_waits_for_its_grace_and_a_record_that_comes_back_stays(pair:
     now = datetime(2030, 1, 5, tzinfo=UTC)
     assert pair.run()["deleted"] == 1
     assert pair.file == "Code,Montant,Note,Remarque\n002,2.00,b,\n"
+
+
+def test_a_file_still_being_written_is_no_side_without_records(pair: Pair) -> None:
+    pair.declare(deletes="propagate", source={"type": "csv", "path": "in.csv", "settle": "PT1H"})
+    file = pair.workspace.files / "in.csv"
+    os.utime(file, (0, 0))
+    pair.run()
+    pair.replace("002,2.00,b,\n", "")
+    with pytest.raises(SyncConnectionError, match="still being written") as caught:
+        pair.run()
+    assert (caught.value.code, caught.value.where.file) == ("file_unsettled", "in.csv")
+    assert len(pair.rows()) == 2
+    os.utime(file, (0, 0))
+    assert pair.run()["deleted"] == 1
 
 
 def test_the_order_of_the_fields_is_no_edit(pair: Pair) -> None:

@@ -60,6 +60,17 @@ def test_the_key_is_the_first_field_whose_values_differ_and_is_marked_to_be_chec
     assert (found["key"], found["write"]) == ([], "append")
 
 
+def test_columns_without_a_name_are_left_out(project: Path) -> None:
+    (project / "a.csv").write_text("code,n,\nA1,1,\nA2,2,\n", encoding="utf-8")
+    written = sync("init", "a.csv", "--output", "a.yaml")
+    assert written.exit_code == 0, written.output
+    assert [f.source for f in load_file(Path("a.yaml")).mapping.fields] == ["code", "n"]
+    (project / "b.csv").write_text(",\n", encoding="utf-8")
+    nameless = sync("init", "b.csv")
+    assert nameless.exit_code == 4
+    assert "b.csv: no column of this file has a name" in nameless.output
+
+
 def test_a_file_outside_the_root_is_said_to_be(project: Path) -> None:
     (project / "a.csv").write_text("code,n\nA1,1\nA2,2\n", encoding="utf-8")
     assert "# check: the file must lie below" in sync("init", "a.csv").stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ def test_it_prints_json_with_confidences(bank: Path) -> None:
     assert 0.9 <= found["encoding"]["confidence"] <= 1
     assert found["columns"][0]["type"] == "date"
     assert found["ambiguities"] == []
+
+
+@pytest.mark.parametrize("command", ["inspect", "init"])
+def test_a_fifo_is_refused_at_once(tmp_path: Path, command: str) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    result = CliRunner().invoke(main, [command, str(tmp_path / "pipe.csv")])
+    assert result.exit_code == 4
+    assert "this is no regular file" in result.output
 
 
 def test_a_missing_file_is_one_sentence_and_a_code(tmp_path: Path) -> None:

@@ -77,6 +77,20 @@ def test_lint_checks_expressions_and_places_what_is_wrong_with_them(mappings: Pa
     assert result.output.startswith("include/mappings/good.yaml:8:9: filter: ")
 
 
+def test_lint_says_what_this_version_does_not_run(mappings: Path) -> None:
+    (mappings / "b.yaml").write_text(GOOD.format(id="b") + "schedule: realtime\n", encoding="utf-8")
+    result = run("lint")
+    assert result.exit_code == 2
+    assert "b.yaml:8:11: schedule: realtime is not available in this version" in result.output
+
+
+def test_a_link_that_leads_nowhere_is_a_broken_mapping(mappings: Path) -> None:
+    (mappings / "b.yaml").symlink_to("gone.yaml")
+    result = run("lint")
+    assert result.exit_code == 2
+    assert "b.yaml:1: cannot be read: No such file or directory" in result.output
+
+
 def test_lint_takes_files_and_folders(mappings: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone.yaml"
     alone.write_text("version: 2\n", encoding="utf-8")

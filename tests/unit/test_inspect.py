@@ -127,6 +127,42 @@ def test_other_languages_are_never_called_certain() -> None:
     assert any("encoding" in doubt for doubt in found.ambiguities)
 
 
+@pytest.mark.parametrize("text", ["prix\n12,50 €\ncafé crème à l'hôtel\n", "mot\ncœur\nélève où l'été\n"])
+def test_latin9_and_cp1252_are_told_apart_by_a_person(text: str) -> None:
+    found = inspect_csv(text.encode("iso8859-15"))
+    assert found.findings["encoding"].value is None
+    (doubt,) = [doubt for doubt in found.ambiguities if doubt.startswith("encoding")]
+    assert "cp1252 reads" in doubt
+    assert next(word for word in ("12,50 €", "cœur") if word in text) in doubt
+
+
+def test_characters_that_latin9_lacks_decide_for_cp1252() -> None:
+    found = inspect_csv("prix\n12,50 €\n1½ café\nl’été où\n".encode("cp1252"))
+    assert found.findings["encoding"].value == "cp1252"
+
+
+@pytest.mark.parametrize("last", ['2,"abc', '2,"a" b', '2,"a \\\\"b\\\\" c"'])
+def test_quotes_out_of_order_are_not_called_part_of_the_values(last: str) -> None:
+    found = inspect_csv(f"id,name\n1,xyz\n{last}\n3,ghi\n4,def\n".encode())
+    assert found.findings["quote"].value is None
+    assert any(doubt.startswith("quote: the value") and "on line 3" in doubt for doubt in found.ambiguities)
+    assert yaml.safe_load(found.as_yaml())["source"]["quote"] == "to be decided"
+
+
+def test_columns_without_a_name_are_told_and_not_offered() -> None:
+    assert [c.name for c in inspect_csv(b"id,v,\n1,a,\n2,b,\n").columns] == ["id", "v"]
+    found = inspect_csv(b"id, ,v\n1,a,7\n2,b,8\n")
+    assert [c.name for c in found.columns] == ["id", "v"]
+    assert any("column(s) 2 of the file have no name" in note for note in found.notes)
+
+
+def test_dates_that_are_no_days_are_told_as_they_are() -> None:
+    (note,) = inspect_csv(b"id,d\n1,13/04/2024\n2,05/26/2024\n").notes
+    assert "05/26/2024 is no day/month/year and 13/04/2024 is no month/day/year" in note
+    (note,) = inspect_csv(b"id,d\n1,13/04/24\n2,25/06/24\n").notes
+    assert "13/04/24 looks like a date, but its year has not four digits" in note
+
+
 def test_names_for_destinations_are_plain_and_different() -> None:
     assert destination_names(["Code client", "Chiffre d'affaires (€)", "Œuvre", "2024", "code CLIENT", "", "日本"]) == [
         "code_client", "chiffre_d_affaires", "oeuvre", "c_2024", "code_client_2", "column_6", "column_7",

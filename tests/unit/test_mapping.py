@@ -9,6 +9,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 from sync_provider.core.descriptions import described
+from sync_provider.core.endpoints import GoogleSheetsEndpoint
 from sync_provider.core.errors import MappingError, MappingErrors
 from sync_provider.core.mapping import Mapping
 from sync_provider.core.mapping_text import NOT_SHARED, parse_defaults, parse_mapping
@@ -160,7 +161,36 @@ PROBLEMS = {
     ),
     "a type": (
         MINIMAL + "  - {source: a, destination: b, type: text}\n",
-        "m.yaml:10:39: fields[2].type: 'text' is no type. Use string, integer",
+        "m.yaml:10:39: fields[2].type: 'text' is no type. Did you mean string? Types are string, integer",
+    ),
+    "a type in other letters": (
+        MINIMAL + "  - {source: a, destination: b, type: intger}\n",
+        "m.yaml:10:39: fields[2].type: 'intger' is no type. Did you mean integer?",
+    ),
+    "a decimal without digits": (
+        MINIMAL + "  - {source: a, destination: b, type: decimal}\n",
+        "m.yaml:10:39: fields[2].type: 'decimal' is no type. Write it with digits and decimal places, in quotes where",
+    ),
+    "a sheet that is no regular expression": (
+        mapping(source="{type: excel, path: a.xlsx, sheet: '/[/'}"),
+        "m.yaml:4:44: source.sheet: '/[/' is no regular expression: unterminated character set",
+    ),
+    "a cursor that does not grow": (
+        MINIMAL + "  - {source: b, destination: b, type: boolean}\nincremental: {cursor: b}\n",
+        "m.yaml:11:23: incremental.cursor: 'b' is a boolean; follow an integer, date",
+    ),
+    "a cursor that cannot look back": (
+        mapping("incremental: {cursor: code, lookback: P1D}"),
+        "m.yaml:10:39: incremental.lookback: 'code' is of type string: only date and timestamp cursors can look back",
+    ),
+    "deletions of one way": (mapping("deletes: propagate"), "m.yaml:10:10: deletes: only mode: bidirectional passes"),
+    "a way back of one way": (
+        MINIMAL + "  - {source: a, destination: b, to_source: value}\n",
+        "m.yaml:10:44: fields[2].to_source: only mode: bidirectional writes to the source",
+    ),
+    "a direction of one way": (
+        MINIMAL + "  - {source: a, destination: b, direction: to_source}\n",
+        "m.yaml:10:44: fields[2].direction: only mode: bidirectional has directions",
     ),
     "a switch that is a word": (
         mapping("validation: {atomic: yes}"),
@@ -356,3 +386,23 @@ def test_what_could_only_go_wrong_is_refused(keys: dict[str, object], path: tupl
         Mapping.model_validate({**data, **keys})
     (error,) = caught.value.errors()
     assert [tuple(where) for where, _ in error["ctx"]["problems"]] == [path]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "1AbC_-9",
+        "https://docs.google.com/spreadsheets/d/1AbC_-9/edit?usp=sharing#gid=7",
+        "https://docs.google.com/spreadsheets/u/1/d/1AbC_-9/edit",
+        "https://docs.google.com/a/example.org/spreadsheets/d/1AbC_-9",
+    ],
+)
+def test_a_spreadsheet_is_known_by_its_id_or_any_of_its_addresses(given: str) -> None:
+    endpoint = GoogleSheetsEndpoint(type="google_sheets", connection="g", spreadsheet=given)
+    assert endpoint.spreadsheet == "1AbC_-9"
+
+
+def test_the_address_of_a_published_copy_is_not_taken_for_the_spreadsheet() -> None:
+    published = "https://docs.google.com/spreadsheets/d/e/2PACX-1vQ/pubhtml"
+    with pytest.raises(ValidationError, match="is no id or address of a spreadsheet"):
+        GoogleSheetsEndpoint(type="google_sheets", connection="g", spreadsheet=published)

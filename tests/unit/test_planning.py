@@ -140,7 +140,7 @@ def test_a_key_that_the_destination_holds_twice_is_named_and_left_out() -> None:
     with Planner(rules, schema_of(rules)) as planner:
         planner.load_incoming(batches(rules, [record("1"), record("2")]))
         planner.load_existing(batches(rules, [record("1"), record("1", at=AT), record("3"), record("3")]))
-        assert planner.ambiguous() == [("1", 2)]
+        assert planner.ambiguous() == [("1", 2, [])]
         planner.drop_ambiguous()
         assert [c["code"] for b in planner.changes(deletes=False) for c in b.to_pylist()] == ["2"]
 

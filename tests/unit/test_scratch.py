@@ -73,3 +73,8 @@ def test_a_computation_takes_its_share_of_the_container_s_memory(
     # This machine may have less than the container is granted.
     assert memory_limit_bytes() == min(unlimited, granted or unlimited)
     assert 256 << 20 <= unlimited <= 768 << 20
+
+
+def test_nothing_is_drawn_into_a_terminal() -> None:
+    with Scratch() as scratch:
+        assert scratch.db.execute("SELECT current_setting('enable_progress_bar')").fetchall() == [(False,)]

@@ -133,7 +133,7 @@ def test_aliases_stand_for_their_anchor() -> None:
         ("schedule: */15 * * * *\n", "f.yaml:1:11: text cannot start with *. Put it in quotes"),
         ("schedule: * * * * *\n", "f.yaml:1:11: text cannot start with *. Put it in quotes"),
         ("a: 1\nb: c: d\n", "f.yaml:2:5: a `: ` is not expected here"),
-        ("a: 'open\n", "f.yaml:2:1: found unexpected end of stream"),
+        ("b: 1\na: 'open\nc: 2\n", "f.yaml:2:4: a quote opened here is never closed"),
         (
             "a: !!python/object/apply:os.system [id]\n",
             "f.yaml:1:4: tag tag:yaml.org,2002:python/object/apply:os.system",

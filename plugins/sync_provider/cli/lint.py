@@ -10,6 +10,7 @@ import click
 from sync_provider.cli.session import USAGE_OR_MAPPING, Session, common_options, pass_session
 from sync_provider.core.errors import MappingError, MappingErrors
 from sync_provider.core.expectations import check_expectations
+from sync_provider.core.mapping_checks import unavailable
 from sync_provider.engine.loader import DEFAULTS, MappingSource, Scan, load_file, scan_mappings
 
 
@@ -52,7 +53,11 @@ def _deeper_errors(source: MappingSource) -> list[MappingError]:
     """
     from sync_provider.engine.expressions import check_mapping_expressions  # loads DuckDB
 
-    found = [*check_mapping_expressions(source.mapping), *check_expectations(source.mapping)]
+    found = [
+        *unavailable(source.mapping),
+        *check_mapping_expressions(source.mapping),
+        *check_expectations(source.mapping),
+    ]
     return [source.locate(error) for error in found]
 
 

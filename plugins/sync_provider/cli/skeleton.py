@@ -85,10 +85,17 @@ def from_csv(path: Path, files_root: str, mapping_id: str | None) -> Skeleton:
         mapping_id: default: made from the file's name.
 
     Raises:
-        SyncDataError: it is no CSV file.
+        SyncDataError: it is no CSV file, or no column of it has a name.
     """
     root = FileRoot(str(path.parent))
     found = inspect_file(root, root.resolve(path.name))
+    if not found.columns:
+        raise SyncDataError(
+            "no column of this file has a name",
+            where=Where(file=str(path)),
+            hint="Write the column names into a line above the records.",
+            code="csv_no_header",
+        )
     name, note = _below(path, files_root)
     pieces = _pieces(path.name, replace(found, file=name), note)
     return _assemble(pieces, mapping_id or _id(path.stem), lambda mapping: open_file(root, mapping.source, path.name))

@@ -94,7 +94,9 @@ class SqlEndpoint(Model):
 
 
 def _spreadsheet_id(value: str) -> str:
-    found = re.fullmatch(r"(?:https?://[^/]+/spreadsheets/d/)?([A-Za-z0-9_-]{1,200})(?:[/?#].*)?", value)
+    found = re.fullmatch(
+        r"(?:https?://[^/]+/(?:a/[^/]+/)?spreadsheets/(?:u/\d+/)?d/(?!e/))?([A-Za-z0-9_-]{1,200})(?:[/?#].*)?", value
+    )
     if found is None:
         raise ValueError(f"{value[:60]!r} is no id or address of a spreadsheet")
     return found[1]

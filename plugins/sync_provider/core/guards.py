@@ -22,6 +22,7 @@ class GuardFacts:
         deletable: records in the destination that we may delete, being tracked; the base of percentages.
         deletes: deletions the plan holds (for `replace`: existing records that the new content lacks).
         deleted_in_window: deletions that earlier runs made within ``guards.window``.
+        partial: the source may have more than was read; then what is missing means nothing.
     """
 
     write: str
@@ -30,6 +31,7 @@ class GuardFacts:
     deletable: int
     deletes: int
     deleted_in_window: int
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +68,13 @@ def evaluate(guards: Guards, facts: GuardFacts) -> list[Trip]:
         facts.incoming == 0
         and facts.existing > 0
         and facts.write in ("mirror", "replace")
+        and not facts.partial
         and guards.empty_source == "trip"
     ):
         trips.append(
             Trip(
                 guard="empty_source",
-                message=f"the source gave no record, the destination holds {facts.existing}. {WAY_OUT}.",
+                message=f"the source gave no record that can be written, the destination holds {facts.existing}. {WAY_OUT}.",
             )
         )
     if facts.deletes > share(guards.max_deletes, facts.deletable):

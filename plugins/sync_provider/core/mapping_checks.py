@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 from sync_provider.core.conflicts import SIDES, Side
+from sync_provider.core.durations import parse_duration
 from sync_provider.core.endpoints import FileEndpoint
+from sync_provider.core.errors import MappingError, Where
 from sync_provider.core.mapping import Conflicts, FieldMapping, Mapping
 from sync_provider.core.yaml_text import KeyPath
 
@@ -17,12 +19,24 @@ def inconsistencies(mapping: Mapping) -> Problems:
     by_mode = _two_way_problems if mapping.two_way else _one_way_problems
     return [
         *_field_problems(mapping),
+        *_cursor_problems(mapping),
         *_key_problems(mapping),
         *_endpoint_problems(mapping),
+        *_pattern_problems(mapping),
         *_range_problems(mapping),
         *(problem for side in SIDES for problem in _id_problems(mapping, side)),
         *by_mode(mapping),
     ]
+
+
+def unavailable(mapping: Mapping) -> list[MappingError]:
+    """What the models accept for the versions to come and this one does not run: said, not ignored."""
+    found = []
+    if mapping.when.kind == "realtime":
+        found.append(("schedule", "realtime is not available in this version"))
+    if mapping.webhooks:
+        found.append(("webhooks", "webhooks are not available in this version"))
+    return [MappingError(message, where=Where(field=field), code="not_available") for field, message in found]
 
 
 def _field_problems(mapping: Mapping) -> Problems:
@@ -33,9 +47,24 @@ def _field_problems(mapping: Mapping) -> Problems:
             found.append((("fields", index, "destination"), f"{name!r} is mapped twice"))
         if name.startswith("__"):
             found.append((("fields", index, "destination"), f"{name!r}: names starting with __ are ours"))
-    if mapping.incremental and mapping.incremental.cursor not in names:
-        found.append((("incremental", "cursor"), f"{mapping.incremental.cursor!r} is no destination field"))
     return found
+
+
+def _cursor_problems(mapping: Mapping) -> Problems:
+    """A cursor only grows, and only times have a before."""
+    if (incremental := mapping.incremental) is None:
+        return []
+    kinds = {f.destination: f.logical_type.kind for f in mapping.fields}
+    kind = kinds.get(incremental.cursor)
+    if kind is None:
+        return [(("incremental", "cursor"), f"{incremental.cursor!r} is no destination field")]
+    if kind in ("boolean", "double", "json"):
+        grows = "follow an integer, date, timestamp, decimal or string that only grows"
+        return [(("incremental", "cursor"), f"{incremental.cursor!r} is a {kind}; {grows}")]
+    if parse_duration(incremental.lookback) and kind not in ("date", "timestamp"):
+        message = f"{incremental.cursor!r} is of type {kind}: only date and timestamp cursors can look back"
+        return [(("incremental", "lookback"), message)]
+    return []
 
 
 def _key_problems(mapping: Mapping) -> Problems:
@@ -118,6 +147,19 @@ def _id_problems(mapping: Mapping, side: Side) -> Problems:
     return found
 
 
+def _pattern_problems(mapping: Mapping) -> Problems:
+    """A sheet's name between slashes is a regular expression."""
+    found: Problems = []
+    for side in SIDES:
+        sheet = getattr(mapping.endpoint(side), "sheet", None)
+        if isinstance(sheet, str) and len(sheet) > 1 and sheet.startswith("/") and sheet.endswith("/"):
+            try:
+                re.compile(sheet[1:-1])
+            except re.error as error:
+                found.append(((side, "sheet"), f"{sheet!r} is no regular expression: {error}"))
+    return found
+
+
 def _means(sheet: object, title: str) -> bool:
     """Whether an endpoint's ``sheet`` is, or fits, the title."""
     if not isinstance(sheet, str):
@@ -134,6 +176,15 @@ def _one_way_problems(mapping: Mapping) -> Problems:
     found: Problems = []
     if mapping.conflicts is not None:
         found.append((("conflicts",), "only mode: bidirectional has conflicts"))
+    if mapping.deletes != "none":
+        found.append((("deletes",), "only mode: bidirectional passes deletions on; one way, write: mirror deletes"))
+    for index, field in enumerate(mapping.fields):
+        if field.to_source is not None:
+            found.append((("fields", index, "to_source"), "only mode: bidirectional writes to the source"))
+        if field.direction != "both":
+            found.append(
+                (("fields", index, "direction"), "only mode: bidirectional has directions; leave the field out")
+            )
     if mapping.write in ("mirror", "replace"):
         # What such a read leaves out would look deleted.
         if mapping.incremental is not None:

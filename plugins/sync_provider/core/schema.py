@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from sync_provider.core.errors import MappingError
@@ -64,6 +65,16 @@ class LogicalType:
         return next((each for each in plain if each.to_arrow() == type_), cls("string"))
 
 
+_OTHER_NAMES = {
+    **dict.fromkeys(("text", "varchar", "char", "str"), "string"),
+    **dict.fromkeys(("int", "bigint", "smallint", "long"), "integer"),
+    **dict.fromkeys(("number", "numeric", "money"), "decimal(p,s)"),
+    **dict.fromkeys(("float", "real"), "double"),
+    **dict.fromkeys(("datetime", "timestamptz"), "timestamp"),
+    "bool": "boolean",
+    "jsonb": "json",
+}
+"""What the types are called elsewhere."""
 _DECIMAL = re.compile(r"decimal\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)")
 
 
@@ -86,8 +97,14 @@ def parse_type(text: str) -> LogicalType:
                 f"{text!r} is out of range", hint="Write decimal(p,s) with 1 ≤ p ≤ 38 and 0 ≤ s ≤ p.", code="type_range"
             )
         return LogicalType("decimal", precision, scale)
-    raise MappingError(
-        f"{text!r} is no type",
-        hint="Use string, integer, decimal(p,s), double, boolean, date, timestamp or json.",
-        code="type_unknown",
-    )
+    raise MappingError(f"{text!r} is no type", hint=_type_hint(name), code="type_unknown")
+
+
+def _type_hint(name: str) -> str:
+    """What was most likely meant."""
+    if name.startswith("decimal"):
+        return 'Write it with digits and decimal places, in quotes where braces are around: "decimal(12,2)".'
+    nearest = get_close_matches(name[:100], KINDS, n=1)
+    meant = _OTHER_NAMES.get(name.partition("(")[0].strip()) or (nearest[0] if nearest else None)
+    known = "string, integer, decimal(p,s), double, boolean, date, timestamp or json"
+    return f"Did you mean {meant}? Types are {known}." if meant else f"Use {known}."

@@ -163,8 +163,9 @@ class _Reader:
         try:
             yield from yaml.parse(self._text, Loader=_LOADER)
         except yaml.MarkedYAMLError as error:
-            is_alias = "alias" in (error.context or "")  # its problem stands after the star
-            mark = (error.context_mark if is_alias else None) or error.problem_mark or error.context_mark
+            # The problem of an alias is seen after its star, that of an open quote at the end of the file.
+            began = "alias" in (error.context or "") or "end of stream" in (error.problem or "")
+            mark = (error.context_mark if began else None) or error.problem_mark or error.context_mark
             position = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             self._fail(position, *_explain_syntax(error, self._text, position), cause=error)
         except yaml.YAMLError as error:
@@ -373,6 +374,8 @@ def _explain_syntax(error: yaml.MarkedYAMLError, text: str, position: Position) 
         return f"text cannot start with {rest[0]}", "Put it in quotes."
     if "alias" in context:
         return "text cannot start with *", 'Put it in quotes: "*/15 * * * *".'
+    if "end of stream" in problem and "quoted scalar" in context:
+        return "a quote opened here is never closed", "Close it, or leave it out."
     if "mapping values are not allowed" in problem:
         return "a `: ` is not expected here", "Check the indentation, and put text that holds `: ` in quotes."
     return f"{problem} {context}".strip(), "Check indentation, quotes and brackets up to this place."

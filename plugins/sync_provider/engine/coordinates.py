@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from sync_provider.connectors.base import FILE, ROW, SHEET
+from sync_provider.connectors.base import COORDINATES, FILE, ROW, SHEET
 from sync_provider.core.errors import Where
 
 if TYPE_CHECKING:
@@ -19,7 +20,12 @@ def record_place(batch: pa.RecordBatch, index: int, letter: str | None = None) -
         index: 0-based position in the batch.
         letter: letters of the sheet column of the field at fault, if one is and they are known.
     """
-    file, sheet, row = (batch.column(name)[index].as_py() for name in (FILE, SHEET, ROW))
+    return place_of({name: batch.column(name)[index].as_py() for name in COORDINATES}, letter)
+
+
+def place_of(coordinates: Mapping[str, Any], letter: str | None = None) -> Where:
+    """The same of one record's coordinates, by the names of their columns."""
+    file, sheet, row = coordinates[FILE], coordinates[SHEET], coordinates[ROW]
     if sheet is not None:
         return Where(file=file, sheet=sheet, cell=f"{letter}{row}" if letter else f"{row}:{row}")
     return Where(file=file, line=row) if file is not None else Where(row=row)

@@ -141,7 +141,9 @@ def _load_all(directory: Path) -> Scan:
 
 def _mapping_paths(directory: Path) -> Iterator[Path]:
     for path in sorted(directory.iterdir()):
-        if path.suffix in SUFFIXES and not path.name.startswith(".") and path.stem != DEFAULTS and _is_file(path):
+        named = path.suffix in SUFFIXES and not path.name.startswith(".") and path.stem != DEFAULTS
+        # A link that leads nowhere is a mapping that is missed, not one that is not there.
+        if named and (_is_file(path) or path.is_symlink()):
             yield path
 
 

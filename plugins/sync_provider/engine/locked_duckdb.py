@@ -34,6 +34,7 @@ def connect(*, timezone: str = "UTC", memory_limit: str = MEMORY_LIMIT) -> Any:
             "max_expression_depth": str(4 * MAX_DEPTH),
         }
     )
+    connection.execute("SET enable_progress_bar = false")  # on a terminal it would draw into our answers
     connection.execute(f"SET TimeZone = {quoted(timezone, chr(39))}")
     for name, macro in MACROS.items():
         connection.execute(macro.sql(name))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from sync_provider.connectors.base import OLD, OP
+from sync_provider.connectors.base import COORDINATES, OLD, OP
 from sync_provider.core.mapping import Mapping
 from sync_provider.engine.fingerprints import canonical_json
 from sync_provider.engine.keys import key_text_sql
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ABSENT = "__absent_"  # + optional field: true where the source had no such column
 _N = "__n"
+_PLACES = "__places"
+_SHOWN_PLACES = 10  # of the records that share a key
 _JSON = "__json_"
 
 
@@ -49,6 +51,7 @@ class Planner:
         self._scratch = Scratch()
         self._db = self._scratch.db
         self._compared = False
+        self._places = [name for name in COORDINATES if name in schema.names]
 
     def load_incoming(self, batches: Iterable[pa.RecordBatch]) -> int:
         """Load accepted records, in order; returns how many."""
@@ -57,7 +60,7 @@ class Planner:
 
     def load_existing(self, batches: Iterable[pa.RecordBatch]) -> int:
         """Load the destination's records; returns how many."""
-        return self._load("existing", batches, self.names)
+        return self._load("existing", batches, [*self.names, *self._places])
 
     def load_tracked(self, batches: Iterable[pa.RecordBatch]) -> int:
         """Load the keys that we wrote earlier (mirror); returns how many."""
@@ -72,14 +75,14 @@ class Planner:
         self._db.unregister("kept_stream")
         return self._count("SELECT count(*) FROM kept")
 
-    def ambiguous(self) -> list[tuple[str, int]]:
-        """Keys that stand more than once in the destination and in the source too: (key text, count)."""
+    def ambiguous(self) -> list[tuple[str, int, list[dict[str, Any]]]]:
+        """Keys that stand more than once in the destination and in the source too: key text, count, coordinates of the first."""
         self._find_repeated()
         rows = self._db.execute(
-            f"SELECT {key_text_sql(self.mapping, 'r')} AS k, r.{_N} FROM repeated r SEMI JOIN incoming i ON {self._join('i', 'r')} "  # noqa: S608
-            "ORDER BY k"
+            f"SELECT {key_text_sql(self.mapping, 'r')} AS k, r.{_N}, r.{_PLACES} FROM repeated r "  # noqa: S608
+            f"SEMI JOIN incoming i ON {self._join('i', 'r')} ORDER BY k"
         ).fetchall()
-        return [(str(k), int(n)) for k, n in rows]
+        return [(str(k), int(n), places) for k, n, places in rows]
 
     def drop_ambiguous(self) -> None:
         """Leave out incoming records whose key stands more than once in the destination."""
@@ -91,8 +94,10 @@ class Planner:
     def _find_repeated(self) -> int:
         """Put the keys that the destination holds more than once, with how often, into a table; returns how many."""
         keys = self._keys("e")
+        place = ", ".join(f"{quote(name)}: e.{quote(name)}" for name in self._places)
+        places = f"list({{{place}}} ORDER BY e.{_N})[:{_SHOWN_PLACES}]" if place else "[]"
         self._db.execute(
-            f"CREATE OR REPLACE TABLE repeated AS SELECT {keys}, count(*) AS {_N} FROM existing e "  # noqa: S608
+            f"CREATE OR REPLACE TABLE repeated AS SELECT {keys}, count(*) AS {_N}, {places} AS {_PLACES} FROM existing e "  # noqa: S608
             f"GROUP BY {keys} HAVING count(*) > 1"
         )
         return self._count("SELECT count(*) FROM repeated")

@@ -96,6 +96,8 @@ class Scratch:
                 "threads": "2",
             }
         )
+        # On a terminal it would draw into our answers.
+        self.db.execute("SET enable_progress_bar = false")
         # Results keep the mapped schema's zone, whatever the machine's is.
         self.db.execute("SET TimeZone = 'UTC'")
         # After the folder for spill files is known, which could not be set any more.

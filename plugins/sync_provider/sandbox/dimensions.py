@@ -59,6 +59,12 @@ def delete(book: Spreadsheet, sheet: Sheet, axis: str, start: int, end: int) -> 
     end = min(end, size)
     if end - start >= size:
         raise invalid(f"You can't delete all the {axis.lower()} on the sheet.")
+    held = "frozenRowCount" if axis == "ROWS" else "frozenColumnCount"
+    if frozen := sheet.grid.get(held, 0):
+        left = frozen - max(0, min(end, frozen) - start)
+        if size - (end - start) <= left:
+            raise invalid(f"Sorry, it is not possible to delete all non-frozen {axis.lower()}.")
+        sheet.grid[held] = left
     if axis == "ROWS":
         sheet.row_count -= end - start
         del sheet.rows[start:end]

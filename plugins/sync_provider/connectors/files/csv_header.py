@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from unicodedata import normalize
 
 from sync_provider.connectors.base import ColumnRequest
 from sync_provider.connectors.files.csv_dialect import Dialect, Record, split_record
@@ -108,6 +109,14 @@ def find_columns(header: Header, wanted: Sequence[ColumnRequest], file: str) -> 
 
 def missing_column(name: str, names: Sequence[str], where: Where) -> SyncDataError:
     """The error for a column that is not there, with the nearest names that are."""
+    same = next((each for each in names if normalize("NFC", each) == normalize("NFC", name)), None)
+    if same is not None:
+        return SyncDataError(
+            f"there is no column {name!r}",
+            where=where,
+            hint=f"{same!r} only looks the same: its accents are other Unicode characters. Copy it from the header into the mapping.",
+            code="missing_column",
+        )
     by_folded = {each.strip().casefold(): each for each in names if each.strip()}
     near = [by_folded[n] for n in get_close_matches(name.strip().casefold(), by_folded, n=3)]
     shown = ", ".join(repr(n) for n in near or list(by_folded.values())[:20]) or "none"

@@ -38,7 +38,7 @@ class Inspection:
         complete: whether that was all of them.
         findings: by the names of the endpoint's keys: encoding, delimiter, quote, header_row, decimal, date_order,
             null_values.
-        columns: in the file's order.
+        columns: those with a name, in the file's order.
         ambiguities: what a person must decide, in words.
         notes: what is worth knowing besides.
     """
@@ -133,9 +133,11 @@ def _inspect(data: bytes, rest: Any, name: str, *, complete: bool) -> Inspection
     doubts += header_doubts
     if header_row.value != 0:
         arrays, lines = [a.slice(1) for a in arrays], lines.slice(1)
-    types = find_types(names, arrays, lines)
+    notes += _layout_notes(layout, names)
+    named = [at for at, column in enumerate(names) if column.strip()]
+    types = find_types([names[at] for at in named], [arrays[at] for at in named], lines)
     doubts += types.ambiguities
-    notes += types.notes + _layout_notes(layout, names)
+    notes += types.notes
     return Inspection(
         name,
         len(lines),
@@ -280,6 +282,9 @@ def _layout_notes(layout: Attempt, names: Sequence[str]) -> list[str]:
     notes = []
     if layout.first and layout.table:
         notes.append(f"{layout.table[0].line - 1} line(s) of preamble stand before the table")
-    if names and names[-1] == "" and len(names) > 1:
+    unnamed = [at for at, name in enumerate(names, 1) if not name.strip()]
+    if unnamed == [len(names)] and len(names) > 1:
         notes.append("each row ends with a delimiter; the empty last column has no name and cannot be mapped")
+    elif unnamed:
+        notes.append(f"column(s) {', '.join(map(str, unnamed))} of the file have no name and cannot be mapped")
     return notes

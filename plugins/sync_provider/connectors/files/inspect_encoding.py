@@ -15,12 +15,15 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_WESTERN = "cp1252"
+_WESTERN, _LATIN9 = "cp1252", "iso8859-15"
+"""They differ in €, Œ, œ, Š, š, Ž, ž and Ÿ; and the bytes 0x80 to 0x9f are characters in the first alone."""
 _RIVALS = ("cp850", "mac-roman", "cp437")
 """Single-byte encodings of the same languages, in which other bytes stand for the same letters."""
 _USUAL = frozenset("àâäáãåçéèêëíîïìñóôöòõúùûüœæßøÀÂÄÁÅÇÉÈÊËÍÎÏÑÓÔÖÚÙÛÜŒÆØ€°«»’‘“”–—…£§µ²³½ªº·©®™ \u00a0¿¡")
 _IN_WORDS = re.compile("[A-Za-zÀ-ÖØ-öø-ÿŒœ][²³½ªº°¿¡§µ©®™…“”–—«»£€\u00a0](?=[a-zß-öø-ÿœ])|[a-zß-öø-ÿœ][À-ÖØ-ÞŒ]")
 """Signs amid a word, and capitals within it: seen where another encoding's letters are read."""
+_C1 = re.compile(rb"[\x80-\x9f]")
+_UNLIKE = re.compile(rb"[\xa4\xa6\xa8\xb4\xb8\xbc-\xbe]")
 _FEW_BYTES = 64 * 1024
 _NO_START = bytes(range(0xC0))  # bytes that do not start a UTF-8 sequence
 
@@ -115,16 +118,19 @@ def _chain(data: bytes, rest: Iterable[bytes]) -> Iterable[bytes]:
 
 
 def _single_byte(lines: bytes) -> tuple[Finding, list[str]]:
-    scores = {name: _plausible(lines, name) for name in (_WESTERN, *_RIVALS)}
+    scores = {name: _plausible(lines, name) for name in (_WESTERN, _LATIN9, *_RIVALS)}
     best = max(scores, key=lambda name: scores[name])
     text = lines.decode(best, "replace")
+    family = (_WESTERN, _LATIN9) if best in (_WESTERN, _LATIN9) else (best,)
     # Encodings that read the very same text are no rivals.
-    runner_up = max((s for name, s in scores.items() if lines.decode(name, "replace") != text), default=0.0)
+    runner_up = max(
+        (s for name, s in scores.items() if name not in family and lines.decode(name, "replace") != text), default=0.0
+    )
     if scores[best] >= 0.9 and scores[best] - runner_up >= 0.2:
-        doubts = _doubts(lines) if best == _WESTERN else []
-        confidence = 0.95 if best == _WESTERN else 0.8
+        if len(family) > 1 and (doubt := _western_doubt(lines)):
+            return Finding(None, 0.5, doubt), [doubt]
         share = f"{scores[best]:.0%} of the characters beyond ASCII are usual ones, by the next best {runner_up:.0%}"
-        return Finding(best, confidence - 0.1 * bool(doubts), share), doubts
+        return Finding(best, 0.95 if best == _WESTERN else 0.8, share), []
     return _by_statistics(lines, best, scores[best])
 
 
@@ -139,10 +145,13 @@ def _plausible(lines: bytes, encoding: str) -> float:
     return max(0.0, sum(c in _USUAL for c in beyond) - odd) / len(beyond)
 
 
-def _doubts(lines: bytes) -> list[str]:
-    if b"\xa4" in lines:
-        return ["byte 0xa4 is ¤ in cp1252 and € in iso8859-15: look at an amount with a currency"]
-    return []
+def _western_doubt(lines: bytes) -> str | None:
+    """What cp1252 and iso8859-15 read differently; None where they read the same, or only one can be meant."""
+    if _C1.search(lines) or (byte := _UNLIKE.search(lines)) is None:
+        return None
+    start = max(0, byte.start() - 8, lines.rfind(b"\n", 0, byte.start()) + 1)
+    shown = lines[start : byte.end() + 8].partition(b"\n")[0]
+    return f"encoding: {_WESTERN} reads {shown.decode(_WESTERN)!r}, {_LATIN9} {shown.decode(_LATIN9)!r}; which one is right?"
 
 
 def _by_statistics(lines: bytes, fallback: str, score: float) -> tuple[Finding, list[str]]:

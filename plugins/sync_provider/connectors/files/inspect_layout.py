@@ -102,7 +102,15 @@ def find_layout(text: str, *, complete: bool) -> tuple[Attempt, Finding, Finding
             f"delimiter: {DELIMITERS[best.delimiter]} gives {best.width} columns, {DELIMITERS[rival.delimiter]} {rival.width}; both fit"
         )
         delimiter = Finding(None, 0.5, doubts[0])
-    return best, delimiter, _quote(best), doubts
+    quote = _quote(best)
+    if best.quote is None and (opened := next((row for row in best.table if _opens_quote(row)), None)):
+        value = next(text for text in opened.fields if text.startswith('"'))
+        doubts.append(
+            f"quote: the value {_start(value)} on line {opened.line} starts with a quote, but quotes are out of order in this file; "
+            "correct them, or declare quote: null, which keeps them as part of the values"
+        )
+        quote = Finding(None, 0.5, doubts[-1])
+    return best, delimiter, quote, doubts
 
 
 def _rank(attempt: Attempt) -> tuple[float, ...]:
@@ -137,6 +145,14 @@ def _quote(best: Attempt) -> Finding:
         broken = f", {best.broken} out of order" if best.broken else ""
         return Finding(best.quote, 0.99 if not best.broken else 0.6, f"{best.quoted} quoted values{broken}")
     return Finding(best.quote, 0.95, "no value is quoted; the usual quote does no harm")
+
+
+def _opens_quote(row: Row) -> bool:
+    return any(text.startswith('"') for text in row.fields)
+
+
+def _start(value: str) -> str:
+    return repr(value if len(value) <= 30 else value[:30] + "…")
 
 
 def _attempt(text: str, delimiter: str, quote: str | None, *, complete: bool) -> Attempt | None:

@@ -37,6 +37,7 @@ NULL_TEXTS = (
 )
 _DATE = re.compile(r"([0-9]{1,4})([/.-])([0-9]{1,2})\2([0-9]{1,4})")
 _DATE_SHAPE = r"[0-9]{1,4}[/.-][0-9]{1,2}[/.-][0-9]{1,4}"
+_SHORT_YEAR = r"[0-9]{1,2}[/.-][0-9]{1,2}[/.-][0-9]{1,2}"
 _TIME_SHAPE = r"(?:T| +)[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?: ?(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?))?"
 _TIMED = f"[{SPACES}]*{_DATE_SHAPE}(?:{_TIME_SHAPE})?[{SPACES}]*"
 _NUMBER_LIKE = f"[{SPACES}]*[+−-]?[0-9.,][0-9{SPACES}.,]*(?:[eE][+-]?[0-9]+)?"
@@ -313,17 +314,28 @@ def _date(column: _Column, order: str | None, doubts: list[str], notes: list[str
         return None
     orders = column.date_orders()
     if not orders:
-        example = column.some(f"{_DATE_SHAPE}.*")
-        notes.append(
-            f"column {column.name!r}: {example} looks like a date, but its year has not four digits; use an expression "
-            "such as parse_date(value, '%d/%m/%y')"
-        )
+        notes.append(f"column {column.name!r}: {_no_days(column)}")
         return ColumnFinding(column.name, "string", 0.6, "like dates, but not days of the calendar in one order")
     if orders != ["ymd"] and (order is None or order not in orders):
         return ColumnFinding(column.name, "string", 0.4, "dates whose order is not decided")
     kind = "date" if column.some(f".*{_TIME_SHAPE}[{SPACES}]*") is None else "timestamp"
     found = ColumnFinding(column.name, kind, 0.95, f"{kind}s written {'ymd' if orders == ['ymd'] else order}")
     return found if share == 1.0 else _doubtful(column, found, _TIMED, share, doubts, place)
+
+
+def _no_days(column: _Column) -> str:
+    """Why no order of day, month and year reads the column."""
+    if (short := column.some(f"[{SPACES}]*{_SHORT_YEAR}(?:[^0-9].*)?")) is not None:
+        return (
+            f"{short} looks like a date, but its year has not four digits; use an expression such as "
+            "parse_date(value, '%d/%m/%y')"
+        )
+    texts = column.matching(_TIMED, "x").to_pylist()
+    told = (
+        f"{next(text for text in texts if not _is_day(text, order))} is no {words}"
+        for order, words in (("dmy", "day/month/year"), ("mdy", "month/day/year"))
+    )
+    return f"these look like dates, but {' and '.join(told)}; correct them where they come from, or use an expression"
 
 
 def _doubtful(

@@ -40,6 +40,8 @@ _KINDS = (
 
 def is_workbook(path: Path) -> bool:
     """Whether a file is to be read as a workbook: by its content, or by its name, so that what is wrong with it is said."""
+    if not path.is_file():
+        return False  # a FIFO would never be opened; what is wrong with the path is said where it is read
     try:
         with path.open("rb") as file:
             return file.read(8).startswith(_STARTS) or path.suffix.lower() in _SUFFIXES

@@ -41,7 +41,7 @@ def mapping_blocks(
         if name == "null_values" and not value:
             continue
         lines.append(f"  {name}: {scalar(value)}  # {finding.confidence:.0%}: {one_line(finding.why)}")
-    lines.append("fields:")
+    lines.append("fields:" if columns else "fields: []")
     for column, name in zip(columns, destination_names([c.name for c in columns]), strict=True):
         entry = f"{{source: {scalar(column.name)}, destination: {scalar(name)}, type: {scalar(column.type)}}}"
         lines.append(f"  - {entry}  # {column.confidence:.0%}: {one_line(column.why)}")

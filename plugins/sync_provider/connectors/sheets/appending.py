@@ -12,7 +12,7 @@ from sync_provider.connectors.sheets.date_formats import DateFormats
 from sync_provider.connectors.sheets.edits import BODY_BYTES, append_rows, compact, joined
 from sync_provider.connectors.sheets.encoding import Encoder
 from sync_provider.connectors.sheets.limits import check_room
-from sync_provider.connectors.sheets.reading import read_rows, zone_of
+from sync_provider.connectors.sheets.reading import free_row, read_rows, zone_of
 from sync_provider.connectors.sheets.settling import settle
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Appender:
             if self._request.marker and mark in self._marks():
                 log.info("Part %d of this append stands there already", part)
                 continue
+            row = free_row(self._target.api, self._target.tab, row, len(records), self._target.positions)
             cells = {
                 (row + offset, position): entered(value)
                 for offset, record in enumerate(records)

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from sync_provider.connectors.files.text_values import canonical
-from sync_provider.connectors.sheets.cells import EXACT, UNIX_DAYS, text_of, verbatim
+from sync_provider.connectors.sheets.cells import EXACT, NOISE_MICROS, UNIX_DAYS, text_of, verbatim
 from sync_provider.core.schema import LogicalType
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 _DAY_MICROS = 86_400_000_000
 _FIRST_DAY, _LAST_DAY = -693_593, 2_958_465  # 0001-01-01 and 9999-12-31
-NOISE_MICROS = 3
-"""What a double adds to or takes from a time in the calendar's range; Sheets itself shows milliseconds."""
+_LIST_ENDS = 50_041  # 2037-01-01: Arrow knows no daylight saving time later, see `local_times`
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +152,11 @@ def _times(array: pa.Array, zone: ZoneInfo) -> pa.Array | None:
     import pyarrow.compute as pc
 
     low, high = pc.min_max(array).as_py().values()
-    if low < _FIRST_DAY or high > _LAST_DAY:
+    if low < _FIRST_DAY or high >= _LIST_ENDS:
         return None
     days = pc.fill_null(array.cast(pa.float64()), 0.0).to_numpy(zero_copy_only=False)
-    micros = snapped(np.rint(days * _DAY_MICROS).astype(np.int64))
+    whole = np.floor(days)  # apart: the microseconds of a far day have more digits than a double
+    micros = snapped(whole.astype(np.int64) * _DAY_MICROS + np.rint((days - whole) * _DAY_MICROS).astype(np.int64))
     if (micros % 1000).any():  # finer than what a spreadsheet shows: a closer look, digit by digit
         return None
     absent = pc.is_null(array).to_numpy(zero_copy_only=False)

@@ -23,6 +23,8 @@ MAX_TEXT = 50_000  # characters in a cell (sheets-api: a longer one is refused b
 _EPOCH = date(1899, 12, 30)
 UNIX_DAYS = (date(1970, 1, 1) - _EPOCH).days
 _DAY_MICROS = 86_400_000_000
+NOISE_MICROS = 21
+"""What a double adds to or takes from a time at most, up to the year 9999; Sheets itself shows milliseconds."""
 EXACT = 2**53
 """Whole numbers below it are exact in a double; from it on, a cell's number may stand for several."""
 ERRORS = frozenset({"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A", "#ERROR!", "#SPILL!"})
@@ -79,10 +81,9 @@ def plain_number(number: float, *, exact: bool) -> str:
 
 def _moment(cell: float, type_: LogicalType, zone: ZoneInfo) -> str:
     try:
-        # Whole microseconds: a double's noise is far below, and Sheets itself shows milliseconds.
-        micros = int((Decimal(repr(cell)) * _DAY_MICROS).to_integral_value())
-        days, rest = divmod(micros, _DAY_MICROS)
-        rest = round(rest, -3) if rest % 1000 in (1, 2, 3, 997, 998, 999) else rest
+        micros = int((Decimal(cell) * _DAY_MICROS).to_integral_value())
+        shown = round(micros, -3)
+        days, rest = divmod(shown if abs(micros - shown) <= NOISE_MICROS else micros, _DAY_MICROS)
         local = datetime.combine(_EPOCH + timedelta(days=days), datetime.min.time()) + timedelta(microseconds=rest)
     except (InvalidOperation, OverflowError, ValueError):
         return str(cell)

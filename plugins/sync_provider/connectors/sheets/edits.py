@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sync_provider.connectors.sheets import a1
@@ -99,8 +99,19 @@ def row_runs(rows: Iterable[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def delete_rows(sheet_id: int, rows: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """Delete rows (0-based), the last first, so that no number moves before its turn."""
+def delete_rows(sheet_id: int, rows: Collection[int], *, grid: int, frozen: int) -> Iterator[dict[str, Any]]:
+    """Delete rows, the last first, so that no number moves before its turn.
+
+    Google keeps a row that is not frozen: if there would be none, a blank one is added.
+
+    Args:
+        sheet_id: the tab's.
+        rows: 0-based.
+        grid: rows that there are by then.
+        frozen: how many of them are frozen.
+    """
+    if rows and sum(row >= frozen for row in rows) >= grid - frozen:
+        yield append_rows(sheet_id, 1)
     for start, end in reversed(row_runs(rows)):
         yield {
             "deleteDimension": {

@@ -115,7 +115,8 @@ def error_of(
         return _forbidden(refusal, who, where, write=write, drive=drive)
     if refusal.status == 404:
         return SyncDataError(
-            "there is no such spreadsheet",
+            # Drive says so too of what it may not show.
+            "there is no such spreadsheet" + (", or it is not shared with the account" if drive else ""),
             where=where,
             hint=f"Copy the id from its address, and share it with {who}.",
             code="spreadsheet_missing",

@@ -22,7 +22,7 @@ from sync_provider.connectors.sheets.date_formats import FORMAT_FIELD, DateForma
 from sync_provider.connectors.sheets.edits import Cell, append_rows, area, delete_rows, joined, row_runs
 from sync_provider.connectors.sheets.encoding import Encoder
 from sync_provider.connectors.sheets.limits import check_room
-from sync_provider.connectors.sheets.reading import conventions_of, read_rows
+from sync_provider.connectors.sheets.reading import conventions_of, free_row, read_rows
 from sync_provider.core.errors import Where
 from sync_provider.core.report import Rejection
 
@@ -89,10 +89,13 @@ class Merge:
         inserts = [
             n for n in range(len(self._planned)) if self._planned.operations[n] == INSERT and self._is_open(n, found)
         ]
-        grown, formats = self._insert(inserts, cells)
-        self._resized = bool(grown or deleted)
+        missing, formats = self._insert(inserts, cells)
+        self._resized = bool(missing or deleted)
         self._written = {row for row, _ in cells}
-        return [*grown, *joined(self._tab.sheet_id, cells), *formats, *delete_rows(self._tab.sheet_id, deleted)]
+        rows = self._tab.rows + missing
+        gone = delete_rows(self._tab.sheet_id, deleted, grid=rows, frozen=self._tab.frozen_rows)
+        grown = [append_rows(self._tab.sheet_id, missing)] if missing else []
+        return [*grown, *joined(self._tab.sheet_id, cells), *formats, *gone]
 
     def read_back(self) -> None:
         """Look whether what was written stands there; what does not was changed by somebody at once, and is deferred."""
@@ -229,11 +232,11 @@ class Merge:
                     cell["userEnteredFormat"] = {"numberFormat": pattern}
         return cells
 
-    def _insert(
-        self, numbers: list[int], cells: dict[tuple[int, int], Cell]
-    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Put new records below the last one: the request that makes the grid long enough, if it is not, and their formats."""
-        first = row = self._last_row + 1
+    def _insert(self, numbers: list[int], cells: dict[tuple[int, int], Cell]) -> tuple[int, list[dict[str, Any]]]:
+        """Put new records below the last one: how many rows the grid lacks for them, and their formats."""
+        if not numbers:
+            return 0, []
+        first = row = free_row(self._target.api, self._tab, self._last_row + 1, len(numbers), self._target.positions)
         for start in range(0, len(numbers), _CHUNK):
             part = numbers[start : start + _CHUNK]
             encoded, rejections = self._encoder.rows(self._planned.rows(part))
@@ -248,13 +251,12 @@ class Merge:
                 self._tried.add(number)
                 row += 1
         if row == first:
-            return [], []
+            return 0, []
         formats = DateFormats(self._target, self._request, max(first - 1, self._target.header.row + 1))
-        missing = row - self._tab.rows
-        if missing > 0:
+        missing = max(0, row - self._tab.rows)
+        if missing:
             check_room(self._target.book, self._tab, missing)
-        grown = [append_rows(self._tab.sheet_id, missing)] if missing > 0 else []
-        return grown, formats.requests(first, row)
+        return missing, formats.requests(first, row)
 
     def _held(self, places: list[tuple[int, int]]) -> dict[tuple[int, int], dict[str, Any]]:
         """Formula and number format of some cells."""
@@ -307,7 +309,7 @@ def _same(one: pa.Array, other: pa.Array, type_: Any) -> Any:
 
     if type_.kind in ("string", "json"):
         other = pc.if_else(pc.equal(other, ""), None, other)
-    elif type_.kind == "double":  # by text, so that NaN equals NaN
-        one, other = value_texts(one, type_), value_texts(other, type_)
+    elif type_.kind == "double":  # by text, so that NaN equals NaN; a cell knows no negative zero
+        one, other = (value_texts(pc.add(each, 0.0), type_) for each in (one, other))
     both_null = pc.and_(pc.is_null(one), pc.is_null(other))
     return pc.or_(both_null, pc.fill_null(pc.equal(one, other), False)).to_numpy(zero_copy_only=False)

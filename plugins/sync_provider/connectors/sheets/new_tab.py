@@ -7,9 +7,10 @@ from typing import Any
 
 from sync_provider.connectors.base import WriteRequest
 from sync_provider.connectors.sheets import a1
-from sync_provider.connectors.sheets.api import SheetsApi, Tab
+from sync_provider.connectors.sheets.api import Book, SheetsApi, Tab
 from sync_provider.connectors.sheets.edits import header_cells, protect_column
 from sync_provider.connectors.sheets.layout import Header
+from sync_provider.connectors.sheets.limits import check_room
 from sync_provider.connectors.sheets.settling import settle
 
 _ROWS, _MIN_COLUMNS = 1000, 1
@@ -17,10 +18,17 @@ IDS = "sync_provider : identité des lignes, à ne pas modifier"
 """What people read when they are warned before they change an id."""
 
 
-def new_tab(api: SheetsApi, title: str, header_row: int, request: WriteRequest, id_column: str | None = None) -> Header:
-    """Make a tab with a frozen, bold header, all at once; its ``id_column`` is protected."""
+def new_tab(
+    api: SheetsApi, book: Book, title: str, header_row: int, request: WriteRequest, id_column: str | None = None
+) -> Header:
+    """Make a tab with a frozen, bold header, all at once; its ``id_column`` is protected.
+
+    Raises:
+        SyncDataError: the spreadsheet has no room for it.
+    """
     columns = max(_MIN_COLUMNS, len(request.columns))
     tab = Tab(sheet_id=secrets.randbelow(2**31 - 2) + 1, title=title, index=0, rows=_ROWS, columns=columns)
+    check_room(book, tab, 0, spare=tab.rows * tab.columns)
     grid = {"rowCount": _ROWS, "columnCount": columns, "frozenRowCount": header_row + 1}
     add = {"addSheet": {"properties": {"sheetId": tab.sheet_id, "title": title, "gridProperties": grid}}}
     settle(

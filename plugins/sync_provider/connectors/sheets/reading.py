@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 REPLY_BYTES = 1_900_000  # aimed at: Google advises 2 MB
 _FIRST_ROWS_CELLS = 100_000  # cells of the first block, before their size is known
 
+_BLANK_ROWS_CELLS = 1_000_000  # of a block below a blank one
+
 
 def read_rows(
     api: SheetsApi, tab: Tab, first_row: int, columns: Sequence[int], limit: int | None = None
@@ -43,7 +45,24 @@ def read_rows(
         yield Rows(at, start, cells)
         if cells:
             rows = max(1, int(REPLY_BYTES * len(cells) / api.reply_bytes))
+        else:  # the end of a grid is often blank; records may stand below all the same
+            rows = min(2 * rows, max(rows, _BLANK_ROWS_CELLS // (end - start)))
         at = stop
+
+
+def free_row(api: SheetsApi, tab: Tab, row: int, count: int, columns: Sequence[int]) -> int:
+    """The first row from ``row`` on (0-based) that begins so many without anything in their columns: one request, as a rule.
+
+    Not even a formula that shows nothing, which values do not tell from a blank cell.
+    """
+    start, end = min(columns), max(columns) + 1
+    while row < tab.rows:
+        (cells,) = api.values([a1.block(tab.title, row, min(tab.rows, row + count), start, end)], formulas=True)
+        filled = [at for at in range(len(cells)) if any(_at(cells, at, column - start) for column in columns)]
+        if not filled:
+            break
+        row += filled[-1] + 1
+    return row
 
 
 def zone_of(name: str) -> ZoneInfo:

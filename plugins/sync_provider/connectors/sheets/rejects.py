@@ -110,11 +110,12 @@ class RejectsTab:
             for column, name in self._names.items():
                 cells[row, places[name]] = {**_text(refused.record.get(column, "")), "userEnteredFormat": _AS_TYPED}
         requests: list[dict[str, Any]] = []
-        if (missing := self._end + len(added) - tab.rows) > 0:
+        if missing := max(0, self._end + len(added) - tab.rows):
             check_room(self._book, tab, missing)
             requests.append(append_rows(tab.sheet_id, missing))
         # The last first: no deletion moves a row that another request means.
-        self._api.batch_update([*requests, *joined(tab.sheet_id, cells), *delete_rows(tab.sheet_id, gone)])
+        deleted = delete_rows(tab.sheet_id, gone, grid=tab.rows + missing, frozen=tab.frozen_rows)
+        self._api.batch_update([*requests, *joined(tab.sheet_id, cells), *deleted])
 
     def _load(self, tab: Tab) -> None:
         (values,) = self._api.values([a1.block(tab.title, 0, tab.rows, 0, tab.columns)])
@@ -140,7 +141,7 @@ class RejectsTab:
         names = [*HEAD, *self._names.values()]
         request = WriteRequest(mode="append", columns=tuple(TargetColumn(name=name, type=_STRING) for name in names))
         if self._header is None:
-            self._header = new_tab(self._api, self._title, 0, request)
+            self._header = new_tab(self._api, self._book, self._title, 0, request)
         elif not self._header.names:
             self._header = with_columns(self._api, self._header, request)
         elif absent := [name for name in names if name not in self._header.names.values()]:

@@ -57,7 +57,7 @@ class _Replacement:
         count = len(rows)
         self._grown = max(0, self._first + count - self._target.tab.rows)
         formats = DateFormats(self._target, self._request, self._first).requests(self._first, self._first + count)
-        calls = [] if count * rows.width > _SMALL_CELLS else list(Batcher(self._at_once(rows, formats)))
+        calls = [] if count * rows.width > _SMALL_CELLS else list(Batcher(self._at_once(rows, formats))) or [[]]
         check_room(self._target.book, self._target.tab, self._grown, spare=0 if calls else count * rows.width)
         if len(calls) == 1:
             self._swap(calls[0], None)

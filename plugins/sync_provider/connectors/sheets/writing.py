@@ -94,7 +94,7 @@ def open_target(
             header = with_columns(api, header, request, endpoint.id_column)
     elif endpoint.create and isinstance(endpoint.sheet, str):
         request.fence()
-        header = new_tab(api, endpoint.sheet, endpoint.header_row - 1, request, endpoint.id_column)
+        header = new_tab(api, book, endpoint.sheet, endpoint.header_row - 1, request, endpoint.id_column)
         if memory is not None:
             memory.remember(endpoint.sheet, header.tab.sheet_id)
     else:

@@ -57,7 +57,7 @@ class PostgresDatabase:
 
     Args:
         connection: ``extra`` takes libpq's sslmode, sslrootcert, sslcert, sslkey, connect_timeout (10 s by default)…, read_timeout
-            (seconds a statement may take; none by default) and lock_timeout (seconds to wait for other writers; 60).
+            (seconds a statement may take; none by default) and lock_timeout (seconds to wait for others' locks; 60).
     """
 
     def __init__(self, connection: ConnectionInfo) -> None:
@@ -100,6 +100,7 @@ class PostgresDatabase:
         link = self._catalogue()
         with link.transaction(), link.cursor() as cursor:
             cursor.execute("SET TRANSACTION READ ONLY")
+            cursor.execute(f"SET LOCAL lock_timeout = {int(self._lock_timeout * 1000)}")
             # binary: only the extended protocol refuses a second statement.
             cursor.execute(f"SELECT * FROM {query} LIMIT 0", prepare=True, binary=True)  # noqa: S608
             described = [
@@ -142,7 +143,7 @@ class PostgresDatabase:
         return Right(ok=ok, detail=f"{right} on {table.name} is {'' if ok else 'not '}granted")
 
     def select(self, selection: Selection) -> Iterator[RawBatch]:
-        return select(self._conninfo(), selection)
+        return select(self._conninfo(), selection, self._lock_timeout)
 
     def new_table(self, name: TableName, columns: Sequence[TargetColumn], key: Sequence[str]) -> Table:
         made = []

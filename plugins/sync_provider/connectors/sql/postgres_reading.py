@@ -22,12 +22,13 @@ _BATCH_BYTES = 4 * 1024 * 1024
 _FIRST, _LAST = "0001-01-01", "9999-12-31"
 
 
-def select(conninfo: str, selection: Selection) -> Iterator[RawBatch]:
-    """Read in one transaction."""
+def select(conninfo: str, selection: Selection, lock_timeout_s: float) -> Iterator[RawBatch]:
+    """Read in one transaction, which waits so long for a table that somebody has locked whole (ALTER, VACUUM FULL…)."""
     import adbc_driver_postgresql.dbapi as adbc
 
     with adbc.connect(conninfo, autocommit=True) as link, link.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        cursor.execute(f"SET LOCAL lock_timeout = {int(lock_timeout_s * 1000)}")
         cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
         cursor.execute(_query(selection))
         read = 0

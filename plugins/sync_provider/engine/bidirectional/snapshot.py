@@ -15,6 +15,7 @@ from sync_provider.engine.fingerprints import stamped
 from sync_provider.engine.identity import Unidentified, give_ids
 from sync_provider.engine.phases.tracking import RefusedKeys
 from sync_provider.engine.phases.unchanged import version_of
+from sync_provider.engine.phases.unsettled import refuse_unsettled
 from sync_provider.engine.rejection_spool import RejectionSpool
 from sync_provider.engine.run import RunContext, phase
 from sync_provider.engine.staging import stage
@@ -50,6 +51,7 @@ def snapshot(ctx: RunContext, side: Side) -> dict[str, Any]:
 
     Raises:
         SyncDataError: a mapped column is missing, or the read was cut short: a part is no snapshot.
+        SyncConnectionError: a file of it is still being written; may be tried again.
     """
     name = f"snapshot_{side}"
     with phase(ctx, name) as result:
@@ -128,13 +130,15 @@ def _records(
     counters: dict[str, int],
     unidentified: Unidentified,
 ) -> Iterator[pa.RecordBatch]:
-    for raw in connector.read(ReadRequest(columns=conversion.columns)):
+    reading = connector.read(ReadRequest(columns=conversion.columns))
+    for raw in reading:
         counters["read"] += raw.records.num_rows + len(raw.rejections)
         converted = conversion.convert(unidentified.leave_out(raw))
         spool.add(raw.rejections)
         spool.add(converted.rejections)
         ctx.env.progress(name, counters["read"])
         yield converted.records
+    refuse_unsettled(reading, "a two-way run compares whole sides")
 
 
 def _refuse_parts(ctx: RunContext) -> None:

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from sync_provider.connectors.base import Connector, CursorRange, RawBatch, ReadRequest
+from sync_provider.connectors.base import Connector, CursorRange, RawBatch, Reading, ReadRequest
 from sync_provider.core.canonical import write_text
+from sync_provider.core.errors import SyncDataError, Where
 from sync_provider.engine.casts import to_text
 from sync_provider.engine.identity import Unidentified, give_ids
 from sync_provider.engine.keys import key_texts
@@ -15,6 +16,7 @@ from sync_provider.engine.phases import rejects_tab, unchanged
 from sync_provider.engine.phases.boundary import Boundary
 from sync_provider.engine.phases.bounds import Bounds, bounds_for
 from sync_provider.engine.phases.replay import Replays, replayed
+from sync_provider.engine.phases.unsettled import refuse_unsettled
 from sync_provider.engine.planning import ABSENT
 from sync_provider.engine.rejection_spool import RejectionSpool
 from sync_provider.engine.run import Phase, RunContext, phase
@@ -33,8 +35,13 @@ def extract(ctx: RunContext) -> dict[str, Any]:
     Returns:
         Counters read, staged, rejected, filtered, unchanged (appended by an earlier run), deferred_files; or read, which is 0, and
         source_unchanged, which is 1. With an ``id_column`` also ids_given, and without_id: rows that have none and wait.
+
+    Raises:
+        SyncDataError: a part was asked for of what can only be had whole, or records by a key that they have not.
+        SyncConnectionError: a file is still being written, and the whole content was to be replaced.
     """
     with phase(ctx, "extract") as result:
+        _check_part(ctx)
         bounds = bounds_for(ctx.mapping, ctx.params, ctx.env.ledger.cursors.get(ctx.mapping.id), ctx.interval)
         with ctx.connect("source") as source:
             version = unchanged.version_of(source)
@@ -44,6 +51,24 @@ def extract(ctx: RunContext) -> dict[str, Any]:
             else:
                 _read(ctx, source, bounds, version, result)
     return result.counters
+
+
+def _check_part(ctx: RunContext) -> None:
+    mapping, params = ctx.mapping, ctx.params
+    if params.keys and not mapping.key:
+        raise SyncDataError(
+            "records were asked for by key, and this integration has none",
+            where=Where(field="key"),
+            hint="Declare the key in the mapping, or start the run without keys.",
+            code="no_key",
+        )
+    if mapping.write == "replace" and unchanged.asks_for_less(ctx) and not params.dry_run:
+        raise SyncDataError(
+            "write: replace swaps the whole content, and this run was asked for a part of it",
+            where=Where(field="write"),
+            hint="Start it without limit, keys, since and until, or as a dry run.",
+            code="replace_by_part",
+        )
 
 
 def _read(ctx: RunContext, source: Connector, bounds: Bounds, version: str | None, result: Phase) -> None:
@@ -68,6 +93,8 @@ def _read(ctx: RunContext, source: Connector, bounds: Bounds, version: str | Non
         intake = _Intake(ctx, conversion, bounds, boundary, spool)
         replays = replayed(ctx, conversion, reconversion)
         staged = stage(env.store, ctx.path("extracted.parquet"), intake.schema, intake.records(reading, replays))
+        if mapping.write == "replace" and not unchanged.asks_for_less(ctx):
+            refuse_unsettled(reading, "write: replace needs every file")
         spool.commit(env.ledger, ctx.id, "extract")
     unidentified = intake.unidentified.count
     intake.unidentified.tell()
@@ -88,7 +115,7 @@ def _read(ctx: RunContext, source: Connector, bounds: Bounds, version: str | Non
         "without_id": unidentified,
         "cursor": intake.cursor,
         "letters": {f.destination: positions[f.source] for f in mapping.fields if f.source in positions},
-        "partial": _is_partial(ctx, bounds),
+        "partial": _is_partial(ctx, bounds, reading),
         "files": [[f.name, f.sha256, f.size_bytes] for f in reading.files if not f.deferred],
         "replays": replays.ids,
         "boundary": boundary.save(ctx, staged, intake.cursor) if boundary else None,
@@ -197,7 +224,7 @@ def _pushed_down(bounds: Bounds) -> CursorRange | None:
     )
 
 
-def _is_partial(ctx: RunContext, bounds: Bounds) -> bool:
+def _is_partial(ctx: RunContext, bounds: Bounds, reading: Reading) -> bool:
     """Whether records may be missing that the source still has: then nothing may be taken for deleted."""
     bounded = bounds.since is not None or bounds.until is not None
     return (
@@ -205,4 +232,5 @@ def _is_partial(ctx: RunContext, bounds: Bounds) -> bool:
         or ctx.params.limit is not None
         or bool(ctx.params.keys)
         or getattr(ctx.mapping.source, "only_new", False)
+        or any(file.deferred for file in reading.files)
     )

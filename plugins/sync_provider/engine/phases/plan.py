@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from sync_provider.connectors.base import FILE, SHEET
 from sync_provider.core.changes import PlanSummary
 from sync_provider.core.durations import parse_duration
-from sync_provider.core.errors import SyncValidationError
+from sync_provider.core.errors import SyncValidationError, Where
 from sync_provider.core.guards import GuardFacts, Trip, evaluate
 from sync_provider.core.report import Rejection
+from sync_provider.engine.coordinates import place_of
 from sync_provider.engine.phases import destination, tracking
 from sync_provider.engine.phases.unchanged import source_unchanged
 from sync_provider.engine.planning import Planner, change_schema
@@ -130,13 +132,17 @@ def _refuse_ambiguous(ctx: RunContext, planner: Planner, accepted: dict[str, Any
     rejections = 0
     planner.load_incoming(unstage(ctx.env.store, accepted["path"]))
     with RejectionSpool(ctx.env.store, ctx.path("plan.rejections")) as spool:
-        for key, count in planner.ambiguous():
+        for key, count, coordinates in planner.ambiguous():
+            # The number of a database's record leads nobody to it.
+            places = [place_of(each) for each in coordinates if each[SHEET] or each[FILE]]
+            shown = f": {', '.join(map(str, places))}" if places else ""
             spool.add(
                 [
                     Rejection(
                         rule="duplicate_key",
-                        message=f"the destination holds {count} records with this key. Delete the surplus there",
+                        message=f"the destination holds {count} records with this key{shown}. Delete the surplus there",
                         key=key,
+                        where=places[0] if places else Where(),
                     )
                 ]
             )
@@ -154,6 +160,7 @@ def _facts(ctx: RunContext, incoming: int, existing: int, *, deletable: int, del
         deletable=deletable,
         deletes=deletes,
         deleted_in_window=deleted_in_window(ctx),
+        partial=ctx.artifact("extract")["partial"],
     )
 
 
