@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from multiprocessing.context import ForkServerContext
@@ -64,7 +64,8 @@ class Invocation:
     def send(self, number: int) -> None:
         """Send it a signal, if it still runs."""
         if not self.over:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it ended just now
+                os.kill(self.pid, number)
 
     def end(self, timeout_s: float = 120) -> Ended:
         """Wait for its end."""

@@ -163,7 +163,9 @@ class ExcelSide(_Grid):
     def rows(self) -> list[Row]:
         with closing(openpyxl.load_workbook(self.path)) as book:
             header, *rest = book["Feuille"].iter_rows(values_only=True)
-        return [dict(zip(header, row, strict=True)) for row in rest if any(value is not None for value in row)]  # type: ignore[misc]
+        rows = [dict(zip(header, row, strict=True)) for row in rest]
+        # Of a deleted record, only the mapped cells are emptied where formulas may refer to its row.
+        return [row for row in rows if any(row[name] is not None for name in MAPPED)]  # type: ignore[misc]
 
     def save(self, rows: list[Row]) -> None:
         book = openpyxl.load_workbook(self.path)

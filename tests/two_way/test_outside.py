@@ -45,7 +45,7 @@ def live_through(source: str, destination: str, seed: int, length: int, *, warm:
 
 @pytest.mark.usefixtures("sheets")
 def test_a_sheet_and_a_table_with_the_program_as_a_shell_starts_it() -> None:
-    live_through("sheets", "sqlite", seed=2, length=5, warm=False)
+    live_through("sheets", "sqlite", seed=2, length=3, warm=False)
 
 
 @pytest.mark.usefixtures("sheets")

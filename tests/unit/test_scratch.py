@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from sync_provider.core.errors import SyncConnectionError
 from sync_provider.engine import scratch
-from sync_provider.engine.scratch import Scratch, memory_limit_bytes
+from sync_provider.engine.scratch import Scratch, memory_limit_bytes, streamed
 
 ROWS = 600_000
 PLAIN = b"a record's own words"
@@ -36,6 +37,23 @@ def test_a_table_larger_than_memory_is_spilled_without_a_readable_word(monkeypat
         found = small.db.sql("SELECT count(DISTINCT t), min(n), max(n) FROM kept").fetchall()
     assert found == [(ROWS, 0, ROWS - 1)]
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("kind", [SyncConnectionError, KeyboardInterrupt])
+def test_what_goes_wrong_in_a_stream_stays_what_it_is(kind: type[BaseException]) -> None:
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield next(batches())
+        raise kind("unreachable")
+
+    with Scratch() as small:
+        with (
+            pytest.raises(kind, match="unreachable"),
+            streamed(small.db, "stream", next(batches()).schema, broken()),
+        ):
+            small.db.execute("CREATE TABLE kept AS SELECT * FROM stream")
+        with streamed(small.db, "stream", next(batches()).schema, [next(batches())]):
+            small.db.execute("CREATE TABLE kept AS SELECT * FROM stream")
+        assert small.db.execute("SELECT count(*) FROM kept").fetchall() == [(20_000,)]
 
 
 def test_nothing_outside_can_be_reached() -> None:

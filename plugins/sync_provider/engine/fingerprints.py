@@ -13,7 +13,7 @@ from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from sync_provider.engine.scratch import Scratch, quote
+from sync_provider.engine.scratch import Scratch, quote, streamed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,11 +95,10 @@ class Fingerprints:
         fields += [first.schema.field(name) if first is not None else pa.field(name, pa.null()) for name in given]
         schema = pa.schema(fields)
         numbered = self._numbered(chain([first] if first is not None else [], rest), schema)
-        self.db.register(STREAM, pa.RecordBatchReader.from_batches(schema, numbered))
         columns = [POSITION, *map(quote, self._key), *(FINGERPRINTS if stamped else self._hashes)]
         columns += [f"{sql} AS {quote(name)}" for name, sql in (computed or {}).items()]
-        self.db.execute(f"CREATE OR REPLACE TABLE {quote(table)} AS SELECT {', '.join(columns)} FROM {STREAM}")  # noqa: S608
-        self.db.unregister(STREAM)
+        with streamed(self.db, STREAM, schema, numbered):
+            self.db.execute(f"CREATE OR REPLACE TABLE {quote(table)} AS SELECT {', '.join(columns)} FROM {STREAM}")  # noqa: S608
         # fetchall, not fetchone: DuckDB refuses further work while a result is open.
         return int(self.db.execute(f"SELECT count(*) FROM {quote(table)}").fetchall()[0][0])  # noqa: S608
 

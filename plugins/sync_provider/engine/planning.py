@@ -14,7 +14,7 @@ from sync_provider.connectors.base import COORDINATES, OLD, OP
 from sync_provider.core.mapping import Mapping
 from sync_provider.engine.fingerprints import canonical_json
 from sync_provider.engine.keys import key_text_sql
-from sync_provider.engine.scratch import Scratch, quote
+from sync_provider.engine.scratch import Scratch, quote, streamed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -156,7 +156,6 @@ class Planner:
         self._compared = True
 
     def _load(self, table: str, batches: Iterable[pa.RecordBatch], columns: list[str]) -> int:
-        import duckdb
         import numpy as np
         import pyarrow as pa
 
@@ -170,19 +169,10 @@ class Planner:
         fields += [pa.field(_JSON + name, pa.string()) for name in json_names]
         schema = pa.schema([pa.field(_N, pa.int64()), *fields])
         count = 0
-        failure: list[BaseException] = []
-
-        def kept() -> Iterator[pa.RecordBatch]:
-            try:
-                yield from batches
-            except BaseException as error:
-                # Of an error in a stream that it reads, DuckDB raises the text only.
-                failure.append(error)
-                raise
 
         def numbered() -> Iterator[pa.RecordBatch]:
             nonlocal count
-            for batch in kept():
+            for batch in batches:
                 arrays = [pa.array(np.arange(count, count + batch.num_rows))]
                 arrays += [batch.column(name) for name in columns]
                 arrays += [canonical_json(batch.column(name)) for name in json_names]
@@ -191,15 +181,8 @@ class Planner:
                     [a.cast(f.type) for a, f in zip(arrays, schema, strict=True)], schema=schema
                 )
 
-        reader = pa.RecordBatchReader.from_batches(schema, numbered())
-        self._db.register("stream", reader)
-        try:
+        with streamed(self._db, "stream", schema, numbered()):
             self._db.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM stream")  # noqa: S608
-        except duckdb.Error:
-            if failure:
-                raise failure[0] from None
-            raise
-        self._db.unregister("stream")
         return count
 
     def _upserts(self) -> str:

@@ -21,7 +21,7 @@ from sync_provider.engine.coordinates import record_place
 from sync_provider.engine.data_docs import observed_text, render
 from sync_provider.engine.identity import copied_hint
 from sync_provider.engine.quality_forms import Form, Rule, rule_for, to_pandas
-from sync_provider.engine.scratch import Scratch, quote
+from sync_provider.engine.scratch import Scratch, quote, streamed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,11 +196,9 @@ class _Judge:
         columns = ", ".join(quote(name) for name in names)
         schema = pa.schema([pa.field(name, self._types[name].to_arrow()) for name in names])
         with Scratch() as scratch:
-            stream = pa.RecordBatchReader.from_batches(
-                schema, (batch.select(names).cast(schema) for batch in self._staged(names))
-            )
-            scratch.db.register("stream", stream)
-            scratch.db.execute("CREATE TABLE records AS SELECT row_number() OVER () - 1 AS __n, * FROM stream")
+            records = (batch.select(names).cast(schema) for batch in self._staged(names))
+            with streamed(scratch.db, "stream", schema, records):
+                scratch.db.execute("CREATE TABLE records AS SELECT row_number() OVER () - 1 AS __n, * FROM stream")
             table = scratch.db.sql(
                 f"SELECT r.* FROM records r WHERE ({columns}) IN "  # noqa: S608
                 f"(SELECT ({columns}) FROM records GROUP BY ALL HAVING count(*) > 1) ORDER BY __n"

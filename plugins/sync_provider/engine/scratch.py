@@ -10,9 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _LEAST_BYTES, _MOST_BYTES = 256 << 20, 768 << 20
 _SHARE = 16  # of the memory there is: several tasks run on one machine
@@ -34,6 +38,38 @@ def memory_limit_bytes() -> int:
 def interrupted(error: BaseException) -> bool:
     """Whether a query ended because of a signal: DuckDB drops the exception that the signal's handler raised."""
     return type(error) is RuntimeError and str(error) == "Query interrupted"
+
+
+@contextlib.contextmanager
+def streamed(db: Any, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Iterator[None]:
+    """While the block runs, one query may read these batches under that name.
+
+    Raises:
+        Exception: what goes wrong in the batches, or stops them, as it is: DuckDB by itself would raise its text only.
+    """
+    import duckdb
+    import pyarrow as pa
+
+    failure: list[BaseException] = []
+
+    def kept() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            failure.append(error)
+            raise
+
+    db.register(name, pa.RecordBatchReader.from_batches(schema, kept()))
+    try:
+        yield
+    except (duckdb.Error, RuntimeError):
+        if failure:
+            raise failure[0] from None
+        raise
+    finally:
+        db.unregister(name)
 
 
 def quote(name: str) -> str:

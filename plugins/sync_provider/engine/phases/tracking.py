@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sync_provider.connectors.base import OP
 from sync_provider.engine.run import RunContext
-from sync_provider.engine.scratch import Scratch, quote
+from sync_provider.engine.scratch import Scratch, quote, streamed
 from sync_provider.engine.staging import stage, unstage
 
 if TYPE_CHECKING:
@@ -77,9 +77,5 @@ def save(ctx: RunContext, changes_path: str, deferred: frozenset[str]) -> str:
 
 
 def _load(scratch: Scratch, table: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
-    import pyarrow as pa
-
-    reader = pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in batches))
-    scratch.db.register("stream", reader)
-    scratch.db.execute(f"CREATE TABLE {table} AS SELECT * FROM stream")  # noqa: S608
-    scratch.db.unregister("stream")
+    with streamed(scratch.db, "stream", schema, (batch.cast(schema) for batch in batches)):
+        scratch.db.execute(f"CREATE TABLE {table} AS SELECT * FROM stream")  # noqa: S608
