@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,11 @@ import pytest
 
 if TYPE_CHECKING:
     from sync_provider.connectors.base import ConnectionInfo
+    from sync_provider.core.conflicts import Side
     from sync_provider.core.endpoints import Endpoint
-    from sync_provider.core.report import Counters
+    from sync_provider.core.report import Counters, SideCounters
     from sync_provider.engine.environment import Environment
+    from sync_provider.engine.ledger.conflicts import StoredConflict
     from sync_provider.engine.ledger.rejections import StoredRejection
     from sync_provider.engine.loader import MappingSource
     from sync_provider.engine.run import RunContext
@@ -36,14 +38,18 @@ class RunResult:
     Args:
         id: ULID of the run.
         state: ``succeeded``, or ``partial`` if records were rejected.
-        counters: records, each counted once.
+        counters: records, each counted once; of a two-way run the sums over both sides.
         rejections: the refused records, in the order in which they were found, with rule, field, value and place.
+        sides: of a two-way run, each side's own counters.
+        conflicts: of a two-way run, the conflicts that it recorded, settled by a policy or open.
     """
 
     id: str
     state: str
     counters: Counters
     rejections: list[StoredRejection] = field(repr=False)
+    sides: dict[Side, SideCounters] = field(default_factory=dict)
+    conflicts: list[StoredConflict] = field(default_factory=list, repr=False)
 
 
 class SyncWorkspace:
@@ -111,15 +117,19 @@ class SyncWorkspace:
         Raises:
             SyncError: the run failed or was stopped by a guard, as in Airflow.
         """
-        from sync_provider.core.report import Counters
+        from sync_provider.core.report import Counters, SideCounters
         from sync_provider.engine.pipeline import run_all
 
         with self.open(mapping, run=run, interval=interval, **params) as ctx:
-            counters = run_all(ctx)
-            state, _written = counters.pop("state"), counters.pop("written")
-            rejections = list(ctx.env.ledger.rejections.list(run_id=ctx.id))
-            counters.pop("source_unchanged", None)
-            return RunResult(id=ctx.id, state=state, counters=Counters(**counters), rejections=rejections)
+            told = run_all(ctx)
+            return RunResult(
+                id=ctx.id,
+                state=told["state"],
+                counters=Counters(**{each.name: told[each.name] for each in fields(Counters)}),
+                rejections=list(ctx.env.ledger.rejections.list(run_id=ctx.id)),
+                sides={side: SideCounters(**counters) for side, counters in told.get("sides", {}).items()},
+                conflicts=list(ctx.env.ledger.conflicts.list(run_id=ctx.id)),
+            )
 
     @contextmanager
     def open(

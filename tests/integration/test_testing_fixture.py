@@ -53,6 +53,20 @@ def test_connections_are_made_as_a_mapping_needs_them(sync_workspace: SyncWorksp
     assert (sync_workspace.files / "out" / "products.csv").read_text("utf-8") == "ref,stock\nR1,3\n"
 
 
+def test_a_two_way_run_tells_both_sides_and_its_conflicts(sync_workspace: SyncWorkspace) -> None:
+    two_way = MAPPING.replace("mode: export", "mode: bidirectional").replace("write: replace\n", "")
+    (sync_workspace.mappings / "shop.yaml").write_text(two_way, encoding="utf-8")
+    sync_workspace.execute("boutique", "CREATE TABLE products (ref TEXT, stock INTEGER)")
+    sync_workspace.execute("boutique", "INSERT INTO products VALUES (?, ?)", "R1", 3)
+    assert sync_workspace.run("shop").sides["destination"].inserted == 1
+    sync_workspace.execute("boutique", "UPDATE products SET stock = 4")
+    sync_workspace.add_file("out/products.csv", "ref,stock\nR1,5\n")
+    result = sync_workspace.run("shop")
+    assert (result.counters.conflict, result.sides["source"].conflict, result.sides["source"].updated) == (2, 1, 0)
+    (recorded,) = result.conflicts
+    assert (recorded.conflict.key, recorded.conflict.source, recorded.conflict.destination) == ("R1", "4", "5")
+
+
 def test_what_fails_in_airflow_fails_in_the_test(sync_workspace: SyncWorkspace) -> None:
     (sync_workspace.mappings / "shop.yaml").write_text(MAPPING, encoding="utf-8")
     with pytest.raises(SyncDataError, match="there is no table products"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pyarrow as pa
 import pytest
 from sync_provider.core.errors import SyncConnectionError
 from sync_provider.engine import scratch
-from sync_provider.engine.scratch import Scratch, memory_limit_bytes, streamed
+from sync_provider.engine.scratch import Scratch, interrupted, memory_limit_bytes, streamed
 
 ROWS = 600_000
 PLAIN = b"a record's own words"
@@ -78,3 +80,19 @@ def test_a_computation_takes_its_share_of_the_container_s_memory(
 def test_nothing_is_drawn_into_a_terminal() -> None:
     with Scratch() as scratch:
         assert scratch.db.execute("SELECT current_setting('enable_progress_bar')").fetchall() == [(False,)]
+
+
+def test_a_signal_always_ends_a_query() -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        for number in range(20):
+            with Scratch() as scratch:
+                threading.Timer(0.03 + 0.005 * number, signal.raise_signal, [signal.SIGUSR1]).start()
+                with pytest.raises(RuntimeError) as stopped:
+                    scratch.db.execute("SELECT count(*) FROM range(1000000000000) WHERE hash(range) = 1").fetchall()
+                assert interrupted(stopped.value)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
