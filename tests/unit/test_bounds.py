@@ -51,8 +51,8 @@ def test_a_later_run_reads_from_the_cursor_inclusively_and_further_with_a_lookba
     assert bounds_for(mapping("date", "P2D"), RunParams(), "2025-01-31", None).since == date(2025, 1, 29)
 
 
-def test_numbers_take_no_lookback() -> None:
-    assert bounds_for(mapping("decimal(6,2)", "P2D"), RunParams(), "12.50", None).since == Decimal("12.50")
+def test_a_number_is_followed_from_where_it_stood() -> None:
+    assert bounds_for(mapping("decimal(6,2)"), RunParams(), "12.50", None).since == Decimal("12.50")
 
 
 @pytest.mark.parametrize(

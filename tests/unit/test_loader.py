@@ -95,7 +95,7 @@ def test_every_kind_of_broken_file_is_one_error_that_names_it(tmp_path: Path) ->
     scan = scan_mappings(tmp_path)
     assert [source.mapping.id for source in scan.sources] == ["good"]
     by_name = {Path(str(error.where.file)).name: error for error in scan.errors}
-    assert set(by_name) == {"bytes.yaml", "utf16.yaml", "large.yaml", "empty.yaml"}
+    assert set(by_name) == {"bytes.yaml", "utf16.yaml", "large.yaml", "empty.yaml", "dangling.yaml"}
     assert by_name["bytes.yaml"].message == "byte 15 (0xe9) is not UTF-8"
     assert by_name["bytes.yaml"].where.line == 2
     assert "byte 0 (0xff)" in by_name["utf16.yaml"].message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sync_provider.core.changes import RunParams
@@ -118,6 +118,6 @@ def bounds_for(
         return Bounds(field=field, live=live)
     since = parse_canonical(stored, logical)
     lookback = parse_duration(mapping.incremental.lookback)
-    if lookback > timedelta(0) and logical.kind in ("date", "timestamp"):
+    if lookback:  # of dates and times only
         since -= lookback
     return Bounds(field=field, since=since, live=live)
