@@ -10,6 +10,7 @@ import pty
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from pwd import getpwuid
 from typing import Any
@@ -382,10 +383,11 @@ def test_a_deployment_that_is_not_there_is_said_and_not_made(
 
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_gives_the_lease_back_undoes_the_load_and_says_so(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, signal_: int
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, signal_: int
 ) -> None:
-    if signal.getsignal(signal_) is signal.SIG_IGN:
-        pytest.skip("what is started in the background ignores this signal, and is meant to")
+    # Tests that are started in the background ignore SIGINT, as a terminal's user does not.
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     workspace.mapping()
     workspace.csv("code,amount\n001,1\n")
     from sync_provider.engine.ledger.leases import Lease, Leases
@@ -413,6 +415,7 @@ def test_running_imports_no_airflow(workspace: Workspace) -> None:
     workspace.csv("code,amount\n001,1\n")
     code = """
 import sys
+from functools import partial
 from sync_provider.cli import main
 for arguments in (["run", "sample"], ["plan", "sample"], ["status"], ["rejects", "list"], ["test", "sample"]):
     try:
