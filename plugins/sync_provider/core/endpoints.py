@@ -13,6 +13,11 @@ from pydantic import AfterValidator, Field, model_validator
 from sync_provider.core.values import ConnectionId, Duration, Encoding, FilePath, Items, Model, Text
 
 
+def is_pattern(sheet: object) -> bool:
+    """Whether an endpoint's ``sheet`` is a regular expression: every tab whose whole title matches."""
+    return isinstance(sheet, str) and len(sheet) > 1 and sheet.startswith("/") and sheet.endswith("/")
+
+
 class FileEndpoint(Model):
     """What CSV and Excel endpoints share."""
 

@@ -6,7 +6,7 @@ import re
 
 from sync_provider.core.conflicts import SIDES, Side
 from sync_provider.core.durations import parse_duration
-from sync_provider.core.endpoints import FileEndpoint
+from sync_provider.core.endpoints import FileEndpoint, is_pattern
 from sync_provider.core.errors import MappingError, Where
 from sync_provider.core.mapping import Conflicts, FieldMapping, Mapping
 from sync_provider.core.yaml_text import KeyPath
@@ -152,7 +152,7 @@ def _pattern_problems(mapping: Mapping) -> Problems:
     found: Problems = []
     for side in SIDES:
         sheet = getattr(mapping.endpoint(side), "sheet", None)
-        if isinstance(sheet, str) and len(sheet) > 1 and sheet.startswith("/") and sheet.endswith("/"):
+        if isinstance(sheet, str) and is_pattern(sheet):
             try:
                 re.compile(sheet[1:-1])
             except re.error as error:
@@ -164,7 +164,7 @@ def _means(sheet: object, title: str) -> bool:
     """Whether an endpoint's ``sheet`` is, or fits, the title."""
     if not isinstance(sheet, str):
         return False
-    if len(sheet) > 1 and sheet.startswith("/") and sheet.endswith("/"):
+    if is_pattern(sheet):
         try:
             return re.fullmatch(sheet[1:-1], title) is not None
         except re.error:

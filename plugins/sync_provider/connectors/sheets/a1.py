@@ -4,22 +4,10 @@ from __future__ import annotations
 
 import re
 
+from sync_provider.connectors.files.excel_address import address
+
 _LAST_CELL = re.compile(r"[A-Z]+(\d+)$")
 _FIRST_CELL = re.compile(r"(?:^|!)[A-Z]+(\d+)(?::|$)")
-
-
-def letters(column: int) -> str:
-    """Letters of a column.
-
-    >>> letters(0), letters(25), letters(26)
-    ('A', 'Z', 'AA')
-    """
-    text = ""
-    column += 1
-    while column:
-        column, rest = divmod(column - 1, 26)
-        text = chr(65 + rest) + text
-    return text
 
 
 def quoted(title: str) -> str:
@@ -33,7 +21,7 @@ def quoted(title: str) -> str:
 
 def cell(row: int, column: int) -> str:
     """Address of a cell, without its sheet."""
-    return f"{letters(column)}{row + 1}"
+    return address(row + 1, column)
 
 
 def block(title: str, first_row: int, end_row: int, first_column: int, end_column: int) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sync_provider.connectors.base import WriteRequest, WriteResult
 from sync_provider.connectors.sheets.cells import Scalar, entered
 from sync_provider.connectors.sheets.date_formats import DateFormats
-from sync_provider.connectors.sheets.edits import BODY_BYTES, append_rows, compact, joined
+from sync_provider.connectors.sheets.edits import append_rows, by_size, compact, joined
 from sync_provider.connectors.sheets.encoding import Encoder
 from sync_provider.connectors.sheets.limits import check_room
 from sync_provider.connectors.sheets.reading import free_row, read_rows, zone_of
@@ -42,7 +42,7 @@ class Appender:
         row = self._last_row() + 1
         rows_there = self._target.tab.rows
         formats = DateFormats(self._target, self._request, max(row - 1, self._first))
-        for part, records in enumerate(self._parts(changes, result)):
+        for part, records in enumerate(by_size(self._records(changes, result), _bytes_of)):
             mark = f"{self._request.marker}/{part}"
             if self._request.marker and mark in self._marks():
                 log.info("Part %d of this append stands there already", part)
@@ -78,23 +78,11 @@ class Appender:
         else:
             write()
 
-    def _parts(self, changes: Iterator[pa.RecordBatch], result: WriteResult) -> Iterator[list[list[Scalar]]]:
-        held: list[list[Scalar]] = []
-        size = 0
+    def _records(self, changes: Iterator[pa.RecordBatch], result: WriteResult) -> Iterator[list[Scalar]]:
         for batch in changes:
             encoded, rejections = self._encoder.rows(batch)
             result.rejections += rejections
-            for record in encoded:
-                if record is None:
-                    continue
-                added = len(compact(record)) + _CELL_BYTES * len(record)
-                if held and size + added > BODY_BYTES:
-                    yield held
-                    held, size = [], 0
-                held.append(record)
-                size += added
-        if held:
-            yield held
+            yield from (record for record in encoded if record is not None)
 
     def _last_row(self) -> int:
         target = self._target
@@ -135,3 +123,7 @@ class Appender:
             create,
             *({"deleteDeveloperMetadata": {"dataFilter": {"developerMetadataLookup": {"metadataId": n}}}} for n in old),
         ]
+
+
+def _bytes_of(record: list[Scalar]) -> int:
+    return len(compact(record)) + _CELL_BYTES * len(record)

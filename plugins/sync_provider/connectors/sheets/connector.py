@@ -22,13 +22,14 @@ from sync_provider.connectors.base import (
     WriteRequest,
     WriteResult,
 )
+from sync_provider.connectors.files.excel_address import column_letters
 from sync_provider.connectors.sheets import a1
 from sync_provider.connectors.sheets.access import probe_access
 from sync_provider.connectors.sheets.api import Book, SheetsApi, Tab
 from sync_provider.connectors.sheets.credentials import extra, google_credentials, token_name
-from sync_provider.connectors.sheets.layout import Header, find_tabs, is_pattern, missing_tab, read_header
+from sync_provider.connectors.sheets.layout import Header, find_tabs, missing_tab, read_header
 from sync_provider.connectors.sheets.reading import conventions_of, raw_batch, read_rows
-from sync_provider.core.endpoints import GoogleSheetsEndpoint
+from sync_provider.core.endpoints import GoogleSheetsEndpoint, is_pattern
 from sync_provider.core.errors import SyncConnectionError, SyncDataError, SyncError, Where
 from sync_provider.core.schema import LogicalType
 
@@ -140,7 +141,7 @@ class SheetsConnector:
     def describe(self) -> list[ColumnInfo]:
         headers = self._load_headers(self._api(write=False))
         names = headers[0].names if headers else {}
-        infos = [ColumnInfo(name=name, type=_STRING, position=a1.letters(at)) for at, name in names.items()]
+        infos = [ColumnInfo(name=name, type=_STRING, position=column_letters(at)) for at, name in names.items()]
         if infos and self._endpoint.sheet_field:
             infos.append(ColumnInfo(name=self._endpoint.sheet_field, type=_STRING))
         return infos

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from sync_provider.connectors.sheets import a1
 
 BODY_BYTES = 1_900_000  # Google advises 2 MB a request
 BLOCK_BYTES = 200_000  # of one request in it, so that calls are filled well
+
+T = TypeVar("T")
 
 Cell = dict[str, Any]
 """A ``CellData`` of the API: ``userEnteredValue``, and ``userEnteredFormat`` where one is to be set."""
@@ -164,21 +166,25 @@ def place_of(message: str, requests: Sequence[Any]) -> str | None:
     return None if row is None else a1.cell(row, found.get("startColumnIndex", 0))
 
 
-class Batcher:
-    """Requests in order, as many to a call as fit into its body."""
+def by_size(items: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """Items in order, as many together as fit into one body; a single one always does.
 
-    def __init__(self, requests: Iterable[dict[str, Any]], body_bytes: int = BODY_BYTES) -> None:
-        self._requests, self._body_bytes = requests, body_bytes
+    >>> list(by_size(["a", "b"], lambda _: 1_000_000))
+    [['a'], ['b']]
+    """
+    held: list[T] = []
+    size = 0
+    for item in items:
+        added = size_of(item)
+        if held and size + added > BODY_BYTES:
+            yield held
+            held, size = [], 0
+        held.append(item)
+        size += added
+    if held:
+        yield held
 
-    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
-        batch: list[dict[str, Any]] = []
-        size = 0
-        for request in self._requests:
-            added = len(compact(request)) + 1
-            if batch and size + added > self._body_bytes:
-                yield batch
-                batch, size = [], 0
-            batch.append(request)
-            size += added
-        if batch:
-            yield batch
+
+def bodies(requests: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Requests in order, as many to a body as fit into it."""
+    return by_size(requests, lambda request: len(compact(request)) + 1)

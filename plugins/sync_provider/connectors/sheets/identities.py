@@ -16,7 +16,7 @@ from sync_provider.connectors.files.csv_header import missing_column
 from sync_provider.connectors.sheets import a1
 from sync_provider.connectors.sheets.api import SheetsApi, Tab
 from sync_provider.connectors.sheets.cells import entered, verbatim
-from sync_provider.connectors.sheets.edits import Batcher, area, header_cells, joined, protect_column, row_runs
+from sync_provider.connectors.sheets.edits import area, bodies, header_cells, joined, protect_column, row_runs
 from sync_provider.connectors.sheets.faults import OutcomeUnknownError
 from sync_provider.connectors.sheets.layout import Header, read_header
 from sync_provider.connectors.sheets.limits import check_room
@@ -233,6 +233,6 @@ class Identities:
         assert at is not None
         self._written.update(identity for identity in wanted.values() if identity is not None)
         cells = {(row, at): entered(identity) for row, identity in wanted.items()}
-        for batch in Batcher(joined(tab.sheet_id, cells)):
+        for batch in bodies(joined(tab.sheet_id, cells)):
             self._fence()
             self._api.batch_update(batch, tab=tab.title)

@@ -25,8 +25,9 @@ from sync_provider.connectors.sheets import a1
 from sync_provider.connectors.sheets.api import Book, SheetsApi, Tab
 from sync_provider.connectors.sheets.blocks import Rows
 from sync_provider.connectors.sheets.cells import EXACT, plain_number, verbatim
-from sync_provider.connectors.sheets.layout import header_of, is_pattern
+from sync_provider.connectors.sheets.layout import header_of
 from sync_provider.connectors.sheets.reading import REPLY_BYTES, conventions_of, raw_batch
+from sync_provider.core.endpoints import is_pattern
 
 if TYPE_CHECKING:
     from sync_provider.core.endpoints import GoogleSheetsEndpoint

@@ -13,18 +13,13 @@ from sync_provider.connectors.files.csv_header import missing_column
 from sync_provider.connectors.sheets import a1
 from sync_provider.connectors.sheets.api import Book, SheetsApi, Tab
 from sync_provider.connectors.sheets.cells import verbatim
-from sync_provider.core.endpoints import GoogleSheetsEndpoint, SheetGid
+from sync_provider.core.endpoints import GoogleSheetsEndpoint, SheetGid, is_pattern
 from sync_provider.core.errors import MappingError, SyncDataError, Where
 
 log = logging.getLogger(__name__)
 
 TEMPORARY = "sync_provider temporary "
 """Starts the titles of tabs of our own, which live for the time of a write."""
-
-
-def is_pattern(sheet: object) -> bool:
-    """Whether it means every tab whose title matches."""
-    return isinstance(sheet, str) and len(sheet) > 1 and sheet.startswith("/") and sheet.endswith("/")
 
 
 def find_tabs(book: Book, endpoint: GoogleSheetsEndpoint, memory: TabMemory | None) -> list[Tab]:

@@ -15,7 +15,7 @@ from sync_provider.connectors.sheets import a1
 from sync_provider.connectors.sheets.api import Tab
 from sync_provider.connectors.sheets.bulk import RawRows
 from sync_provider.connectors.sheets.date_formats import DateFormats
-from sync_provider.connectors.sheets.edits import BODY_BYTES, Batcher, Cell, append_rows, area, joined, update_rows
+from sync_provider.connectors.sheets.edits import BODY_BYTES, Cell, append_rows, area, bodies, joined, update_rows
 from sync_provider.connectors.sheets.encoding import Encoder
 from sync_provider.connectors.sheets.layout import TEMPORARY
 from sync_provider.connectors.sheets.limits import check_room
@@ -57,7 +57,7 @@ class _Replacement:
         count = len(rows)
         self._grown = max(0, self._first + count - self._target.tab.rows)
         formats = DateFormats(self._target, self._request, self._first).requests(self._first, self._first + count)
-        calls = [] if count * rows.width > _SMALL_CELLS else list(Batcher(self._at_once(rows, formats))) or [[]]
+        calls = [] if count * rows.width > _SMALL_CELLS else list(bodies(self._at_once(rows, formats))) or [[]]
         check_room(self._target.book, self._target.tab, self._grown, spare=0 if calls else count * rows.width)
         if len(calls) == 1:
             self._swap(calls[0], None)
@@ -118,7 +118,7 @@ class _Replacement:
             *self._surplus(self._first + count),
             {"deleteSheet": {"sheetId": number}},
         ]
-        *before, last = list(Batcher(joined(number, awkward))) or [[]]
+        *before, last = list(bodies(joined(number, awkward))) or [[]]
         for call in before:
             self._request.fence()
             settle(lambda call=call: target.api.batch_update(call), lambda: False)  # type: ignore[misc]

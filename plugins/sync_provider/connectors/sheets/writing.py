@@ -15,14 +15,14 @@ from sync_provider.connectors.base import ColumnRequest, TabMemory, WriteRequest
 from sync_provider.connectors.files.csv_changes import ChangeSet
 from sync_provider.connectors.sheets.api import Book, SheetsApi, Tab
 from sync_provider.connectors.sheets.appending import Appender
-from sync_provider.connectors.sheets.edits import Batcher
+from sync_provider.connectors.sheets.edits import bodies
 from sync_provider.connectors.sheets.faults import OutcomeUnknownError
-from sync_provider.connectors.sheets.layout import Header, find_tabs, is_pattern, missing_tab, read_header
+from sync_provider.connectors.sheets.layout import Header, find_tabs, missing_tab, read_header
 from sync_provider.connectors.sheets.merging import Merge
 from sync_provider.connectors.sheets.new_tab import new_tab, with_columns
 from sync_provider.connectors.sheets.replacing import replace_all
 from sync_provider.connectors.sheets.settling import ATTEMPTS
-from sync_provider.core.endpoints import GoogleSheetsEndpoint
+from sync_provider.core.endpoints import GoogleSheetsEndpoint, is_pattern
 from sync_provider.core.errors import MappingError, Where
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _merge(
         if not requests:
             break
         try:
-            for batch in Batcher(requests):
+            for batch in bodies(requests):
                 request.fence()
                 api.batch_update(batch, tab=target.tab.title)
         except OutcomeUnknownError:
